@@ -1,0 +1,140 @@
+"""Telling the world: destinations, the triggers that send to them, and what was sent."""
+
+import uuid
+from typing import Self
+
+from django.core.validators import validate_slug
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from encrypted_fields.fields import EncryptedTextField
+
+from segments.models import Segment
+
+
+class DestinationKind(models.TextChoices):
+    WEBHOOK = "webhook", "Webhook"
+
+
+class Destination(models.Model):
+    """Somewhere messages go. `config` depends on the kind; a webhook's is {"url": …}."""
+
+    key = models.CharField(max_length=50, unique=True, validators=[validate_slug])
+    name = models.CharField(max_length=100)
+    kind = models.CharField(
+        max_length=20, choices=DestinationKind.choices, default=DestinationKind.WEBHOOK
+    )
+    config = models.JSONField(default=dict)
+    secret = EncryptedTextField(editable=False, help_text="Signs messages: whsec_ and base64.")
+    is_enabled = models.BooleanField("enabled", default=True)
+    disabled_because = models.TextField(blank=True, default="", editable=False)
+    # The breaker: after some failures in a row nothing is sent until `held_until`, then one.
+    failures_in_a_row = models.IntegerField(default=0, editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    held_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class On(models.TextChoices):
+    ENTER = "enter", "enters"
+    LEAVE = "leave", "leaves"
+
+
+class Trigger(models.Model):
+    """When a customer enters (or leaves) a segment, send a message to a destination."""
+
+    key = models.CharField(max_length=50, unique=True, validators=[validate_slug])
+    name = models.CharField(max_length=100)
+    segment = models.ForeignKey(Segment, models.PROTECT, related_name="triggers")
+    on = models.CharField("when a customer", max_length=5, choices=On.choices, default=On.ENTER)
+    destination = models.ForeignKey(Destination, models.PROTECT, related_name="triggers")
+    is_enabled = models.BooleanField("switched on", default=False)
+    include_existing = models.BooleanField(
+        "send for those already in",
+        default=False,
+        help_text="When switched on, also send for customers who are in the segment by then.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def waiting(self) -> Self:
+        return self.filter(delivered_at=None, dead_at=None, cancelled_at=None)
+
+
+class Delivery(models.Model):
+    """One message to one destination: the outbox. `id` is the webhook-id on every attempt.
+
+    `body` is frozen when the membership changes, so that every attempt sends the same bytes.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    trigger = models.ForeignKey(Trigger, models.CASCADE, related_name="deliveries")
+    customer_id = models.BigIntegerField(db_index=True)
+    entry_no = models.IntegerField()
+    is_test = models.BooleanField(default=False)
+    body = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField(db_default=Now())
+    attempts_made = models.IntegerField(default=0)
+    lease = models.UUIDField(null=True, help_text="Token of the worker that is sending it.")
+    leased_until = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    dead_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+    last_error = models.TextField(default="", blank=True)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint(
+                "trigger",
+                "customer_id",
+                "entry_no",
+                condition=Q(is_test=False),
+                name="delivery_once_per_entry",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                "due_at",
+                condition=Q(delivered_at=None, dead_at=None, cancelled_at=None),
+                name="delivery_due",
+            ),
+            models.Index(fields=["-created_at"], name="delivery_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Attempt(models.Model):
+    """One try of one delivery and what came back."""
+
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts")
+    at = models.DateTimeField(db_default=Now())
+    status = models.IntegerField(null=True, help_text="HTTP status; null if there was no answer.")
+    ms = models.IntegerField(help_text="How long it took, in milliseconds.")
+    error = models.TextField(default="", blank=True)
+    response = models.TextField(default="", blank=True, help_text="The first 2 KB of the answer.")
+
+    class Meta:
+        ordering = ["at"]
+
+    def __str__(self) -> str:
+        return f"{self.status or self.error}"

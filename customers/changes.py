@@ -1,0 +1,47 @@
+"""What has changed about whom: the one mouth by which every writer joins the river."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from customers import sql
+
+NEW = "new"
+
+
+class Fact(NamedTuple):
+    """Something that became true of a customer, and the event that made it so, if one did."""
+
+    customer_id: int
+    name: str
+    event_id: int | None = None
+
+
+def event(name: str) -> str:
+    return f"event:{name}"
+
+
+def field(name: str) -> str:
+    return f"field:{name}"
+
+
+def merged(absorbed_id: int) -> str:
+    return f"merged:{absorbed_id}"
+
+
+def clock(segment_id: int) -> str:
+    return f"clock:{segment_id}"
+
+
+def record(facts: Iterable[Fact]) -> None:
+    """Queue facts for the segments, in the caller's transaction, and wake the pipeline."""
+    rows = [*facts]
+    if rows:
+        sql.insert_changes(rows)
+
+
+def claim(limit: int) -> list[Fact]:
+    """Take up to `limit` of the oldest facts off the queue; they return if the caller rolls back.
+
+    Rows that another pipeline holds are skipped. Call it inside a transaction.
+    """
+    return [Fact(*row) for row in sql.take_changes(limit)]

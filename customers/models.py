@@ -1,0 +1,245 @@
+"""Who is who: customers, the fields they have, the identifiers they go by."""
+
+from typing import Self
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from customers.exact import ExactJSONField, SerialField
+
+NO_FIELDS = models.Value({}, models.JSONField())
+
+
+class FieldType(models.TextChoices):
+    STRING = "string", "String"
+    NUMBER = "number", "Number"
+    DATETIME = "datetime", "Datetime"
+    BOOLEAN = "boolean", "Boolean"
+
+
+class CustomerField(models.Model):
+    """A property that customers may have, named exactly as in the CRM."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        validators=[RegexValidator(r"^[^@\s]", "A name may not begin with @ or a space.")],
+        help_text="Exactly as in your CRM. It cannot be changed once customers have values.",
+    )
+    type = models.CharField(max_length=8, choices=FieldType.choices, default=FieldType.STRING)
+    label = models.CharField(
+        max_length=100, blank=True, db_default="", help_text="What people read; the name if empty."
+    )
+    description = models.TextField(blank=True, db_default="")
+    is_personal = models.BooleanField(
+        "personal data", db_default=False, help_text="Masked for roles that may not see it."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "customer field"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(type__in=FieldType.values), name="customerfield_type_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label or self.name
+
+
+class CustomerQuerySet(models.QuerySet["Customer"]):
+    def current(self) -> Self:
+        """Leave out customers that were merged into another."""
+        return self.filter(merged_into=None)
+
+
+class Customer(models.Model):
+    """One person, as far as we can tell. A merged customer stays as a signpost.
+
+    `fields` holds {name: value}: a number as an exact JSON number, a datetime as ISO 8601 in UTC
+    ending in Z, a boolean as JSON boolean. A field without a value has no key.
+    """
+
+    id = models.BigAutoField("ID", primary_key=True)
+    external_id = models.TextField(
+        "CustomerId", null=True, blank=True, editable=False, help_text="As in your CRM."
+    )
+    fields = ExactJSONField(db_default=NO_FIELDS, blank=True)
+    first_seen_at = models.DateTimeField("first seen", null=True, editable=False)
+    last_seen_at = models.DateTimeField("last seen", null=True, editable=False)
+    merged_into = models.ForeignKey(
+        "self",
+        models.DO_NOTHING,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="absorbed",
+        db_constraint=False,
+        db_index=False,
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = CustomerQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                "external_id",
+                condition=Q(external_id__isnull=False),
+                name="customer_external_id",
+            ),
+            models.Index(
+                "merged_into", condition=Q(merged_into__isnull=False), name="customer_merged_into"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        name = " ".join(
+            str(self.fields[part]) for part in ("firstName", "lastName") if part in self.fields
+        )
+        return name or str(self.fields.get("name") or self.external_id or f"Visitor {self.pk}")
+
+
+class Identifier(models.Model):
+    """Something a customer is known by: customer_id, anonymous_id, email, phone or a kind of ours.
+
+    The one place where uniqueness of identities is decided.
+    """
+
+    pk = models.CompositePrimaryKey("kind", "value")
+    kind = models.TextField()
+    value = models.TextField()
+    customer = models.ForeignKey(
+        Customer, models.DO_NOTHING, related_name="identifiers", db_constraint=False
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
+
+
+class Merge(models.Model):
+    """`absorbed` was found to be the same person as `survivor`."""
+
+    pk = models.CompositePrimaryKey("survivor_id", "id")
+    id = SerialField()
+    survivor = models.ForeignKey(
+        Customer, models.DO_NOTHING, related_name="merges", db_constraint=False
+    )
+    absorbed_id = models.BigIntegerField()
+    cause = models.TextField(help_text="What told us: the source and the message that did it.")
+    identifiers = models.JSONField(help_text="[[kind, value], …] that moved.")
+    at = models.DateTimeField(db_default=Now())
+    undone_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.absorbed_id} into {self.survivor_id}"
+
+
+class FieldChange(models.Model):
+    """One write to one customer: what each field was and became, and where that came from.
+
+    Provenance of every value and the audit in one. `changes` is {field: [old, new]}, null for none.
+    """
+
+    pk = models.CompositePrimaryKey("customer_id", "id")
+    id = SerialField()
+    customer = models.ForeignKey(Customer, models.DO_NOTHING, related_name="field_changes")
+    at = models.DateTimeField(db_default=Now())
+    source = models.TextField(help_text='For people: import "loyalty.csv", API key "shop", Anna.')
+    changes = ExactJSONField()
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.changes)} of {self.customer_id}"
+
+
+class Change(models.Model):
+    """The queue of what has become true of whom; the segments of that customer follow.
+
+    `fact` is event:<name>, field:<name>, segment:<id>, merged:<absorbed id>, clock:<segment id> or
+    new. `event_id` names the event that caused it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    customer_id = models.BigIntegerField()
+    fact = models.TextField()
+    event_id = models.BigIntegerField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.fact} of {self.customer_id}"
+
+
+class ImportKind(models.TextChoices):
+    CUSTOMER_FIELDS = "customer_fields", "Customer field values"
+    EVENTS = "events", "Events"
+
+
+class ImportState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    CHECKING = "checking", "Checking"
+    CHECKED = "checked", "Checked"
+    IMPORTING = "importing", "Importing"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    STOPPED = "stopped", "Stopped"
+
+
+class Import(models.Model):
+    """An uploaded file and how far it has come. Work commits in chunks, so it can resume."""
+
+    kind = models.CharField(max_length=20, choices=ImportKind.choices)
+    state = models.CharField(
+        max_length=10, choices=ImportState.choices, default=ImportState.WAITING
+    )
+    file = models.FileField(upload_to="imports/")
+    file_name = models.TextField()
+    file_size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    options = models.JSONField(default=dict, blank=True)
+    format = models.JSONField(default=dict, blank=True, help_text="What was detected, and said.")
+    summary = models.JSONField(default=dict, blank=True, help_text="Counts by field and reason.")
+    offset = models.BigIntegerField(default=0, help_text="Bytes of the file that are committed.")
+    lines_done = models.BigIntegerField(default=0)
+    rows_total = models.BigIntegerField(default=0)
+    rows_ok = models.BigIntegerField(default=0)
+    rows_failed = models.BigIntegerField(default=0)
+    customers_created = models.BigIntegerField(default=0)
+    customers_updated = models.BigIntegerField(default=0)
+    error = models.TextField(blank=True, default="")
+    created_by = models.TextField(default="", help_text="Who: a user's name or an API key's.")
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.file_name
+
+    @property
+    def progress(self) -> float:
+        """The part of the file that is done, 0 to 1."""
+        if self.state == ImportState.DONE:
+            return 1.0
+        return min(1.0, self.offset / self.file_size) if self.file_size else 0.0
+
+
+class ImportProblem(models.Model):
+    """A line that could not be imported: why, and the line itself, so that it can be mended."""
+
+    source = models.ForeignKey(Import, models.CASCADE, related_name="problems")
+    line = models.BigIntegerField()
+    code = models.TextField(help_text="Stable, for grouping: unknown_field, not_a_number, …")
+    message = models.TextField(help_text="For people.")
+    row = models.JSONField(help_text="The cells of the line as they stood in the file.")
+
+    class Meta:
+        indexes = [models.Index(F("source"), F("line"), name="importproblem_line")]
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"

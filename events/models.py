@@ -1,0 +1,146 @@
+"""What customers did, and the ways by which we learn of it."""
+
+from django.core.validators import validate_slug
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from customers.exact import ExactJSONField, NumericField, SerialField
+from customers.models import Customer
+
+
+class SourceKind(models.TextChoices):
+    WEBSITE = "website", "Website"
+    SERVER = "server", "Server or app"
+    STORE = "store", "Shop or cash register"
+    EMAIL = "email", "E-mail tool"
+
+
+class Channel(models.TextChoices):
+    ONLINE = "online", "Online"
+    OFFLINE = "offline", "Offline"
+
+
+class Source(models.Model):
+    """Somebody that may send us events, by its write key."""
+
+    key = models.CharField(max_length=50, unique=True, validators=[validate_slug])
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=10, choices=SourceKind.choices)
+    channel = models.CharField(max_length=7, choices=Channel.choices, default=Channel.ONLINE)
+    currency = models.CharField(max_length=3, blank=True, help_text="For amounts that name none.")
+    write_key = models.CharField(max_length=64, unique=True, editable=False)
+    is_enabled = models.BooleanField("enabled", default=True)
+    creates_fields = models.BooleanField(
+        "create unknown fields",
+        default=False,
+        help_text="Unknown traits become customer fields by themselves.",
+    )
+    mapping = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Inbox(models.Model):
+    """A request as it came, waiting to become events. One row a request, answered once durable."""
+
+    id = models.BigAutoField(primary_key=True)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    received_at = models.DateTimeField(db_default=Now())
+    call = models.TextField(help_text="track, identify, … as the path said, or batch, or import.")
+    body = models.BinaryField(help_text="JSON, decompressed, otherwise as it came.")
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.pk}"
+
+
+class Receipt(models.Model):
+    """A message we have had: the one place where a second copy is recognised.
+
+    Kept apart from the events, which are stored by customer: a copy that would now land on another
+    customer (a device that has changed hands) is still a copy, and so is a second identify.
+    """
+
+    pk = models.CompositePrimaryKey("source_id", "message_id")
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    message_id = models.TextField()
+
+    def __str__(self) -> str:
+        return self.message_id
+
+
+class EventName(models.Model):
+    """The catalogue: each name seen, with a small id that events carry instead of the text."""
+
+    id = models.AutoField(primary_key=True)
+    name = models.TextField(unique=True)
+    first_seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "event type"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Event(models.Model):
+    """One thing one customer did. `id` counts in the order received."""
+
+    pk = models.CompositePrimaryKey("customer_id", "id")
+    id = SerialField()
+    customer = models.ForeignKey(Customer, models.DO_NOTHING, related_name="events", db_index=False)
+    name = models.ForeignKey(EventName, models.DO_NOTHING, db_index=False)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    message_id = models.TextField()
+    came_by = models.TextField(help_text="<kind>:<value> of the identifier it came by.")
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField(db_default=Now())
+    amount = NumericField(null=True)
+    currency = models.CharField(max_length=3, null=True)
+    properties = ExactJSONField()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["customer", "name", "occurred_at"],
+                include=["amount", "currency", "source", "id"],
+                name="event_by_customer",
+            ),
+            models.Index(
+                fields=["name", "customer", "occurred_at"],
+                include=["amount", "currency", "source", "id"],
+                name="event_by_name",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"event {self.id}"
+
+
+class Quarantine(models.Model):
+    """An event we could not take: why, and the event itself, so that it can be mended and replayed."""
+
+    id = models.BigAutoField(primary_key=True)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False)
+    received_at = models.DateTimeField(db_default=Now())
+    call = models.TextField()
+    code = models.TextField(help_text="Stable, for grouping: no_identity, no_name, bad_time, …")
+    message = models.TextField(help_text="For people.")
+    body = models.TextField(help_text="The event as JSON, as far as it could be read.")
+    replayed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "rejected event"
+        indexes = [
+            models.Index("id", condition=Q(replayed_at__isnull=True), name="quarantine_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
