@@ -8,6 +8,9 @@ from pathlib import Path
 import environ
 
 from cdp import embedded, secret_key
+from cdp.look import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
+from cdp.look import FORMAT_MODULE_PATH as FORMAT_MODULE_PATH
+from cdp.look import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -17,7 +20,9 @@ DATA_DIR = Path(env.str("CDP_DATA_DIR", str(BASE_DIR / "var"))).resolve()
 DATABASE_URL = env.str("DATABASE_URL", "") or embedded.url(DATA_DIR)
 DEBUG = env.bool("CDP_DEBUG", False)
 DEMO = env.bool("CDP_DEMO", True)
+HOST = env.str("CDP_HOST", "127.0.0.1")
 PORT = env.int("CDP_PORT", 8000)
+ADMIN_PASSWORD = env.str("CDP_ADMIN_PASSWORD", "")  # of the first start; empty: one is made up
 CURRENCY = env.str("CDP_CURRENCY", "CHF").upper()
 TIME_ZONE = env.str("CDP_TIME_ZONE", "Europe/Zurich")
 ALLOWED_HOSTS = env.list("CDP_ALLOWED_HOSTS", default=["*"])
@@ -63,7 +68,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "cdp.browser_policy.BrowserPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -173,17 +178,21 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["cdp.apikeys.HasScope"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": [
-        "rest_framework.parsers.JSONParser",
-        "rest_framework.parsers.MultiPartParser",
-    ],
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_THROTTLE_CLASSES": ["cdp.apikeys.Throttle"],
+    "DEFAULT_RENDERER_CLASSES": ["cdp.wire.ExactJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["cdp.wire.ExactJSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["customers.apikit.StrictFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "cdp.pagination.CursorPagination",
-    "PAGE_SIZE": 100,
-    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "cdp.schema.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
     "COERCE_DECIMAL_TO_STRING": False,
+}
+_API_ERRORS = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "429"]
+DRF_STANDARDIZED_ERRORS = {
+    "ALLOWED_ERROR_STATUS_CODES": _API_ERRORS,
+    "ERROR_SCHEMAS": dict.fromkeys(_API_ERRORS, "cdp.schema.Error"),
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "CDP",

@@ -41,3 +41,16 @@ def take_changes(limit: int) -> list[Any]:
             [limit],
         )
         return cursor.fetchall()
+
+
+def estimate_rows(table: str) -> int:
+    """Return the planner's estimate of the rows of a table; 0 if it was never analyzed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)
+            """,
+            [table],
+        )
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0

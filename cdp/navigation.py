@@ -1,0 +1,139 @@
+"""The sidebar: what there is, for whom."""
+
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from events.models import Source
+
+DEMO_SOURCE_KEYS = ("demo-online", "demo-till", "demo-shop")
+
+
+class Entry(NamedTuple):
+    """A line of the sidebar. Without `permission`, every member of staff sees it."""
+
+    title: str
+    icon: str
+    url_name: str
+    permission: str = ""
+
+
+GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    ("", (Entry("Home", "home", "admin:index"),)),
+    (
+        "Audience",
+        (
+            Entry(
+                "Customers",
+                "group",
+                "admin:customers_customer_changelist",
+                "customers.view_customer",
+            ),
+            Entry(
+                "Segments",
+                "filter_alt",
+                "admin:segments_segment_changelist",
+                "segments.view_segment",
+            ),
+            Entry(
+                "Imports",
+                "upload_file",
+                "admin:customers_import_changelist",
+                "customers.view_import",
+            ),
+        ),
+    ),
+    (
+        "Activate",
+        (
+            Entry(
+                "Triggers",
+                "bolt",
+                "admin:activation_trigger_changelist",
+                "activation.view_trigger",
+            ),
+            Entry(
+                "Destinations",
+                "send",
+                "admin:activation_destination_changelist",
+                "activation.view_destination",
+            ),
+            Entry(
+                "Deliveries",
+                "outbox",
+                "admin:activation_delivery_changelist",
+                "activation.view_delivery",
+            ),
+        ),
+    ),
+    (
+        "Data",
+        (
+            Entry(
+                "Customer fields",
+                "list_alt",
+                "admin:customers_customerfield_changelist",
+                "customers.view_customerfield",
+            ),
+            Entry(
+                "Event types",
+                "category",
+                "admin:events_eventname_changelist",
+                "events.view_eventname",
+            ),
+            Entry("Sources", "input", "admin:events_source_changelist", "events.view_source"),
+            Entry(
+                "Rejected events",
+                "report",
+                "admin:events_quarantine_changelist",
+                "events.view_quarantine",
+            ),
+        ),
+    ),
+    (
+        "Setup",
+        (
+            Entry("API keys", "key", "admin:cdp_apikey_changelist", "cdp.view_apikey"),
+            Entry(
+                "Background work",
+                "work_history",
+                "admin:django_q_success_changelist",
+                "django_q.view_success",
+            ),
+            Entry("Users", "manage_accounts", "admin:auth_user_changelist", "auth.view_user"),
+            Entry("API docs", "api", "api-docs"),
+        ),
+    ),
+)
+
+
+def groups(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar as unfold wants it: what exists and the user may see."""
+    shown = []
+    for title, entries in GROUPS:
+        items = [item for entry in entries if (item := _item(entry, request))]
+        if items:
+            shown.append({"title": title, "items": items})
+    return shown
+
+
+def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
+    if entry.permission and not request.user.has_perm(entry.permission):
+        return None
+    try:
+        link = reverse(entry.url_name)
+    except NoReverseMatch:
+        return None
+    is_active = request.path == link or (
+        request.path.startswith(link) and entry.url_name != "admin:index"
+    )
+    return {"title": entry.title, "icon": entry.icon, "link": link, "active": is_active}
+
+
+def environment(request: HttpRequest) -> tuple[str, str] | None:
+    """Say in the header of every page that what one sees is made up, as long as it is."""
+    if not request.user.is_authenticated:
+        return None
+    is_demo = Source.objects.filter(key__in=DEMO_SOURCE_KEYS).exists()
+    return ("Demo data", "info") if is_demo else None

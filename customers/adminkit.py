@@ -1,0 +1,141 @@
+"""What the admin pages of every floor share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import models
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
+
+from customers import formats, sql
+
+COUNTED_UP_TO = 100_000  # rows; above, the planner's estimate has to do
+PAGE_SIZE = 50
+
+
+class ProductAdmin(ModelAdmin):
+    """The house's ModelAdmin: no second count, row click, warnings before edits are lost."""
+
+    show_full_result_count = False
+    list_per_page = PAGE_SIZE
+    warn_unsaved_form = True
+    compressed_fields = True
+    list_filter_sheet = True
+
+
+class ReadOnlyAdmin(ProductAdmin):
+    """For rows that only the product writes: people look, nobody edits."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
+class UncountedPaginator(InfinitePaginator):
+    """Previous and next only: the rows are never counted."""
+
+
+class EstimatingPaginator(Paginator):
+    """Counts small tables, and takes the planner's word for an unfiltered large one."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        if isinstance(rows, QuerySet) and not rows.query.where:
+            estimate = estimated_rows(rows.model)
+            if estimate > COUNTED_UP_TO:
+                return estimate
+        return super().count
+
+
+def estimated_rows(model: type[models.Model]) -> int:
+    """Return about how many rows a table has, without reading it; 0 before its first analyze."""
+    return sql.estimate_rows(model._meta.db_table)
+
+
+def count_rows(model: type[models.Model]) -> int:
+    """Count a table exactly while that is cheap, and estimate it above COUNTED_UP_TO."""
+    estimate = estimated_rows(model)
+    return estimate if estimate > COUNTED_UP_TO else model._default_manager.count()
+
+
+def page(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    title: str,
+    model: type[models.Model] | None = None,
+    original: models.Model | None = None,
+) -> HttpResponse:
+    """Render a page of ours with the admin's sidebar and header.
+
+    `model` puts its list into the breadcrumb, `original` that row after it; `template` extends
+    components/page.html. Wrap the view in `admin.site.admin_view` and check permissions yourself.
+    """
+    everything = {
+        **admin.site.each_context(request),
+        "title": title,
+        "opts": model._meta if model else None,
+        "original": original,
+        **context,
+    }
+    request.current_app = admin.site.name  # type: ignore[attr-defined]
+    return TemplateResponse(request, template, everything)
+
+
+def stacked(first: object, second: object = "") -> SafeString:
+    """A cell of two lines, the second small and grey."""
+    return format_html(
+        '<span class="cdp-cell"><span class="cdp-strong">{}</span>'
+        '<span class="cdp-small cdp-muted" style="display:block">{}</span></span>',
+        first,
+        second,
+    )
+
+
+def badge(text: object, tone: str = "", icon: str = "") -> SafeString:
+    """A small label. `tone` is one of accent, good, warn, bad, or nothing."""
+    mark = (
+        format_html(
+            '<span class="material-symbols-outlined cdp-icon" aria-hidden="true">{}</span>', icon
+        )
+        if icon
+        else ""
+    )
+    return format_html(
+        '<span class="cdp-badge{}">{}{}</span>', f" cdp-badge-{tone}" if tone else "", mark, text
+    )
+
+
+def badges(texts: list[str]) -> SafeString:
+    return format_html_join(" ", '<span class="cdp-badge">{}</span>', ((text,) for text in texts))
+
+
+def link(href: str, text: object) -> SafeString:
+    return format_html('<a href="{}" class="cdp-link">{}</a>', href, text)
+
+
+def when(value: Any) -> SafeString | str:
+    """A time as people say it, with the exact one on hover."""
+    if value is None:
+        return "–"
+    return format_html(
+        '<time datetime="{}" title="{}" class="cdp-nowrap">{}</time>',
+        value.isoformat(),
+        formats.moment(value),
+        formats.ago(value),
+    )

@@ -1,0 +1,129 @@
+// What the theme leaves out: the keyboard, copying, dropping files. No framework, no state.
+"use strict";
+
+(() => {
+  const NAMES = {
+    dock_to_right: "Show or hide the navigation",
+    close: "Close the navigation",
+    unfold_more: "Account and theme",
+    manage_search: "Search",
+  };
+
+  /* Elements that react to clicks only get a role, a name and the keys of a button. */
+  function makeReachable(root) {
+    for (const element of root.querySelectorAll("[x-on\\:click]")) {
+      const isNative = element.matches("a[href], button, input, select, textarea, summary, label");
+      if (isNative || element.id === "changelist-filter-close" || element.tabIndex >= 0) continue;
+      element.tabIndex = 0;
+      element.setAttribute("role", "button");
+      const text = element.textContent.trim();
+      const icon = element.matches(".material-symbols-outlined") ? text : "";
+      if (NAMES[icon]) element.setAttribute("aria-label", NAMES[icon]);
+    }
+    for (const icon of root.querySelectorAll(".material-symbols-outlined:not([role])")) {
+      icon.setAttribute("aria-hidden", "true");
+    }
+  }
+
+  function pressLikeAButton(event) {
+    const element = event.target;
+    if (event.key !== "Enter" && event.key !== " ") return;
+    if (!element.matches?.("[role=button]:not(button)")) return;
+    event.preventDefault();
+    element.click();
+  }
+
+  /* A row of a list opens what its first link opens. */
+  function linkRows(root) {
+    for (const row of root.querySelectorAll("#result_list tr.data-row")) {
+      if (row.querySelector("th a[href]")) row.dataset.rowLink = "";
+    }
+  }
+
+  function openRow(event) {
+    const row = event.target.closest?.("[data-row-link]");
+    if (!row || event.target.closest("a, button, input, label, select, [role=button]")) return;
+    if (window.getSelection().toString()) return;
+    row.querySelector("th a[href]").click();
+  }
+
+  async function copy(event) {
+    const button = event.target.closest?.("[data-copy]");
+    if (!button) return;
+    event.preventDefault();
+    const text = button.dataset.copy;
+    if (navigator.clipboard) await navigator.clipboard.writeText(text);
+    else copyWithoutClipboard(text);
+    const icon = button.querySelector(".material-symbols-outlined");
+    button.dataset.copied = "";
+    announce("Copied");
+    if (icon) icon.textContent = "check";
+    setTimeout(() => {
+      delete button.dataset.copied;
+      if (icon) icon.textContent = "content_copy";
+    }, 1500);
+  }
+
+  /* Browsers give pages without HTTPS no clipboard. */
+  function copyWithoutClipboard(text) {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+
+  function announce(text) {
+    document.getElementById("cdp-announcer").textContent = text;
+  }
+
+  function dropFiles(root) {
+    for (const zone of root.querySelectorAll("[data-drop]")) {
+      const input = zone.querySelector("input[type=file]");
+      const label = zone.querySelector("[data-drop-name]");
+      const show = () => {
+        if (!input.files.length) return;
+        label.textContent = input.files[0].name;
+        for (const button of input.form.querySelectorAll("[data-needs-file]")) {
+          button.disabled = false;
+        }
+      };
+      input.addEventListener("change", show);
+      for (const name of ["dragenter", "dragover"]) {
+        zone.addEventListener(name, () => (zone.dataset.over = ""));
+      }
+      for (const name of ["dragleave", "drop"]) {
+        zone.addEventListener(name, () => delete zone.dataset.over);
+      }
+      show();
+    }
+  }
+
+  function prepare(root) {
+    makeReachable(root);
+    linkRows(root);
+    dropFiles(root);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const announcer = document.createElement("div");
+    announcer.id = "cdp-announcer";
+    announcer.className = "cdp-hidden";
+    announcer.setAttribute("aria-live", "polite");
+    document.body.append(announcer);
+    const content = document.getElementById("content") || document.getElementById("page");
+    if (content) {
+      content.setAttribute("role", "main");
+      content.tabIndex = -1;
+    }
+    document.querySelector(".login #id_username")?.focus();
+    prepare(document);
+  });
+  document.addEventListener("htmx:load", (event) => prepare(event.target));
+  document.addEventListener("keydown", pressLikeAButton);
+  document.addEventListener("click", openRow);
+  document.addEventListener("click", copy);
+
+  if (window.Chart) Chart.defaults.locale = "de-CH";
+})();
