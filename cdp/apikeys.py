@@ -2,13 +2,16 @@
 
 import hashlib
 import secrets
+import time
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
+from django.core.cache import cache
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils.timezone import now
-from rest_framework import authentication, exceptions, permissions
+from rest_framework import authentication, exceptions, permissions, throttling
 from rest_framework.request import Request
 
 from cdp.models import ApiKey
@@ -25,6 +28,15 @@ RESOURCES = (
 ALL_SCOPES = tuple(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write"))
 PREFIX = "cdp_"
 USE_NOTED_EVERY = timedelta(minutes=1)
+REQUESTS_A_MINUTE = 6_000  # of one key or user, in each web process
+
+
+class BadNameError(ValueError):
+    """A name that is empty or longer than 100 characters."""
+
+
+class NameTakenError(ValueError):
+    """There is a key of this name already."""
 
 
 class UnknownScopeError(ValueError):
@@ -34,16 +46,24 @@ class UnknownScopeError(ValueError):
 def create(name: str, scopes: Collection[str] = ALL_SCOPES) -> tuple[ApiKey, str]:
     """Make a key; return its row and the key itself, which cannot be read again later.
 
-    Raises `UnknownScopeError`, naming the scopes there are.
+    Raises `UnknownScopeError`, naming the scopes there are, `NameTakenError` and `BadNameError`.
     """
+    if not 0 < len(name.strip()) <= 100:
+        raise BadNameError("the name of an API key has 1 to 100 characters")
     if unknown := sorted(set(scopes) - set(ALL_SCOPES)):
         raise UnknownScopeError(
             f"unknown scopes {', '.join(unknown)}; there are {', '.join(ALL_SCOPES)}"
         )
     key = PREFIX + secrets.token_urlsafe(32)
-    row = ApiKey.objects.create(
-        name=name, prefix=key[:12], digest=_digest(key), scopes=sorted(scopes)
-    )
+    row = ApiKey(name=name, prefix=key[:12], digest=_digest(key), scopes=sorted(scopes))
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError:
+        raise NameTakenError(
+            f'there is an API key "{name}" already, and it cannot be read again: '
+            "choose another name, or delete that key in the admin first"
+        ) from None
     return row, key
 
 
@@ -88,7 +108,9 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
 class HasScope(permissions.BasePermission):
     """A key needs the scope of the view's `resource`; staff need Django's permission for it.
 
-    A view names its `resource` (one of RESOURCES) and, for staff, its `model`.
+    A view names its `resource` (one of RESOURCES) and, for staff, its `model`. An action that
+    only reads in spite of its method stands in `reading_actions`; one that also shows things of
+    other resources names them in `also_reads`.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -96,12 +118,33 @@ class HasScope(permissions.BasePermission):
             view, "action", None
         ) in getattr(view, "reading_actions", ())
         if isinstance(request.auth, ApiKey):
-            return f"{view.resource}:{'read' if reads else 'write'}" in request.auth.scopes
+            needed = {f"{view.resource}:{'read' if reads else 'write'}"}
+            needed |= {f"{resource}:read" for resource in getattr(view, "also_reads", ())}
+            return needed <= set(request.auth.scopes)
         user = request.user
         if not (user and user.is_authenticated and user.is_staff and user.is_active):
             return False
         model = view.model
-        needed = "view" if reads else {"POST": "add", "DELETE": "delete"}.get(
-            str(request.method), "change"
+        right = (
+            "view"
+            if reads
+            else {"POST": "add", "DELETE": "delete"}.get(str(request.method), "change")
         )
-        return user.has_perm(f"{model._meta.app_label}.{needed}_{model._meta.model_name}")
+        return user.has_perm(f"{model._meta.app_label}.{right}_{model._meta.model_name}")
+
+
+class Throttle(throttling.BaseThrottle):
+    """So many requests a minute for each key and user, in each web process; then 429."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        who = request.auth.digest if isinstance(request.auth, ApiKey) else request.user.pk
+        minute = f"requests:{who}:{int(time.time() // 60)}"
+        if cache.add(minute, 1, timeout=60):
+            return True
+        try:
+            return cache.incr(minute) <= REQUESTS_A_MINUTE
+        except ValueError:  # a full cache has dropped it
+            return True
+
+    def wait(self) -> float:
+        return 60 - time.time() % 60

@@ -1,0 +1,123 @@
+"""What the API of every floor shares: strict bodies and filters, texts that help, UTC."""
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import exceptions, serializers, status
+from rest_framework.request import Request
+
+PAGE_PARAMETERS = {"cursor", "page_size"}
+VALUE_SCHEMA = {"nullable": True, "oneOf": [{"type": t} for t in ("string", "number", "boolean")]}
+
+
+def utc(at: datetime) -> str:
+    """Write an instant as ISO 8601 in UTC, ending in Z."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean "email"?' if something known is spelt like `word`, else nothing."""
+    likely = difflib.get_close_matches(word[:100], known, n=1)
+    return f' Did you mean "{likely[0]}"?' if likely else ""
+
+
+def refuse(attr: str, detail: str, code: str = "invalid") -> exceptions.ValidationError:
+    """Return the 400 that blames one member of the request."""
+    return exceptions.ValidationError({attr: [exceptions.ErrorDetail(detail, code)]})
+
+
+class Conflict(exceptions.APIException):
+    """What was asked does not fit the present state of things."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class UtcDateTimeField(serializers.DateTimeField):
+    """Answers in UTC; reads a time without an offset in the workspace's time zone."""
+
+    def to_representation(self, value: datetime) -> str:
+        return utc(value)
+
+
+@extend_schema_field({"type": "object", "additionalProperties": VALUE_SCHEMA})
+class ValuesField(serializers.Field):
+    """{field name: value}, each value checked by whoever knows the fields."""
+
+    default_error_messages = {"not_an_object": "Expected an object of field names and values."}
+
+    def to_internal_value(self, data: Any) -> Mapping[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("not_an_object")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class StrictSerializer(serializers.Serializer):
+    """Refuses members that it does not know, so that a misspelt one is not lost in silence.
+
+    Members that can only be read are let through and ignored: what was read may be sent back.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            _refuse_unknown(data, self.fields)
+        return super().to_internal_value(data)
+
+
+class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
+        field: UtcDateTimeField
+        for field, of_drf in serializers.ModelSerializer.serializer_field_mapping.items()
+        if of_drf is serializers.DateTimeField
+    }
+
+
+def _refuse_unknown(given: Iterable[Any], known: Collection[str]) -> None:
+    """Raise the 400 that names each key that is not known, and what it may have been meant for."""
+    faults = {
+        str(key)[:100]: [exceptions.ErrorDetail(_unknown(str(key), known), "unknown")]
+        for key in given
+        if key not in known
+    }
+    if faults:
+        raise exceptions.ValidationError(faults)
+
+
+def _unknown(key: str, known: Collection[str]) -> str:
+    return suggestion(key, known).strip() or f"Unknown here; there are {', '.join(sorted(known))}."
+
+
+class StrictFilterSet(django_filters.FilterSet):
+    """Refuses query parameters that it does not know; else a misspelt filter lists everything."""
+
+    prefixes: tuple[str, ...] = ()  # of parameters with free names, such as "field."
+
+    def is_valid(self) -> bool:
+        named = [key for key in self.data if not key.startswith(self.prefixes or ("\0",))]
+        _refuse_unknown(named, self.filters.keys() | PAGE_PARAMETERS)
+        return bool(super().is_valid())
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """django-filter for lists, also for those without filters; a single thing is not filtered."""
+
+    filterset_base = StrictFilterSet
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: Any
+    ) -> QuerySet[Any]:
+        if getattr(view, "detail", False):
+            return queryset
+        if self.get_filterset_class(view, queryset) is None:
+            _refuse_unknown(request.query_params, PAGE_PARAMETERS)
+        found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return found
