@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import util
 from pathlib import Path
 
@@ -26,6 +26,7 @@ _DATABASE = "cdp"
 _ACCOUNT = "cdp-postgres"  # whom root runs it as: PostgreSQL refuses root
 _START_SECONDS = 300.0  # recovery after a crash under load takes its time
 _STOP_SECONDS = 30.0
+_PATIENCE_SECONDS = 10.0
 
 
 class EmbeddedError(Exception):
@@ -65,7 +66,7 @@ def running(data_dir: Path, *, lasting: bool = True) -> Iterator[str]:
         try:
             yield url(data_dir)
         finally:
-            if _is_last(users):
+            if _is_alone(users):
                 stop(data_dir)
 
 
@@ -76,13 +77,28 @@ def using(data_dir: Path) -> Iterator[int]:
         yield users
 
 
-def wait_until_unused(data_dir: Path, seconds: float) -> bool:
-    """Wait until nobody uses the server, and say whether that came true in so many seconds."""
-    with _lock(data_dir / "postgresql.users", fcntl.LOCK_UN) as users:
-        deadline = time.monotonic() + seconds
-        while not (is_last := _is_last(users)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return is_last
+@contextlib.contextmanager
+def keeping(data_dir: Path) -> Iterator[None]:
+    """Be the one who runs the server within the block, by `launch`; others wait for it.
+
+    A server that some other command had started is stopped first, once that command has ended
+    or after ten seconds. Raises EmbeddedError when somebody keeps the server already.
+    """
+    with (
+        _lock(data_dir / "postgresql.keeper", fcntl.LOCK_UN) as keeper,
+        _lock(data_dir / "postgresql.users", fcntl.LOCK_UN) as users,
+    ):
+        if not _is_alone(keeper, seconds=1):
+            raise EmbeddedError(f"The product already runs on {data_dir}; stop it first.")
+        _is_alone(users, seconds=_PATIENCE_SECONDS)
+        stop(data_dir)
+        fcntl.flock(users, fcntl.LOCK_SH)
+        yield
+
+
+def _has_keeper(data_dir: Path) -> bool:
+    with _lock(data_dir / "postgresql.keeper", fcntl.LOCK_UN) as keeper:
+        return not _is_alone(keeper)
 
 
 @contextlib.contextmanager
@@ -96,12 +112,18 @@ def _lock(path: Path, how: int) -> Iterator[int]:
         os.close(lock)
 
 
-def _is_last(users: int) -> bool:
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _is_alone(lock: int, *, seconds: float = 0) -> bool:
+    """Take a lock for oneself alone, and say whether that worked within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def start(data_dir: Path, *, lasting: bool = True) -> None:
@@ -110,9 +132,13 @@ def start(data_dir: Path, *, lasting: bool = True) -> None:
     It lives on when the caller ends, until `stop`. Raises EmbeddedError.
     """
     with _lock(data_dir / "postgresql.start", fcntl.LOCK_EX):
-        if not is_running(data_dir):
-            server = launch(data_dir, lasting=lasting, death_signal=None)
-            wait_until_ready(data_dir, server)
+        if not _is_cared_for(data_dir):
+            launch(data_dir, lasting=lasting, death_signal=None)
+        wait_until_ready(data_dir, lambda: _is_cared_for(data_dir))
+
+
+def _is_cared_for(data_dir: Path) -> bool:
+    return is_running(data_dir) or _has_keeper(data_dir)
 
 
 def launch(
@@ -142,13 +168,13 @@ def launch(
         )
 
 
-def wait_until_ready(data_dir: Path, server: "subprocess.Popen[bytes]") -> None:
+def wait_until_ready(data_dir: Path, is_alive: Callable[[], bool]) -> None:
     """Return when the server answers and has our database.
 
-    Raises EmbeddedError with the end of its log when it exits instead, or takes too long.
+    Raises EmbeddedError with the end of its log when it is no longer alive, or takes too long.
     """
     deadline = time.monotonic() + _START_SECONDS
-    while server.poll() is None and time.monotonic() < deadline:
+    while is_alive() and time.monotonic() < deadline:
         if is_ready(data_dir):
             return
         time.sleep(0.03)

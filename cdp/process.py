@@ -65,11 +65,13 @@ def spawn(
     out: IO[bytes] | int | None = None,
     env: Mapping[str, str] | None = None,
     run_as: Account | None = None,
+    keep_open: Sequence[int] = (),
     death_signal: signal.Signals | None = signal.SIGKILL,
 ) -> "subprocess.Popen[bytes]":
-    """Start a program in a session of its own, standard input closed, output and errors to `out`.
+    """Start a program in a session of its own, without input, its output and errors to `out`.
 
-    It gets `death_signal` when the calling thread's process dies (None: it may live on).
+    It gets `death_signal` when the calling process dies (None: it may live on). Call it from the
+    main thread, and before there are others: Linux counts the calling thread as the parent.
     """
     parent = os.getpid()
 
@@ -86,13 +88,9 @@ def spawn(
         stderr=subprocess.STDOUT if out is not None else None,
         env=env,
         start_new_session=True,
-        preexec_fn=prepare,  # noqa: PLW1509 (no threads where this is called)
+        pass_fds=keep_open,
+        preexec_fn=prepare,
     )
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the calling process killed when its parent, whose pid is given, is gone."""
-    _ask_for(signal.SIGKILL, parent)
 
 
 def hold_children() -> None:
@@ -104,7 +102,7 @@ _forking_pid = 0
 
 
 def _note_parent() -> None:
-    global _forking_pid  # noqa: PLW0603 (the fork copies it)
+    global _forking_pid
     _forking_pid = os.getpid()
 
 

@@ -1,8 +1,17 @@
 """Every URL of the product on one screen."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularSwaggerSplitView
+
+from cdp import api, health
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("api/schema/", api.SchemaView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    path("api/", include(api.router.urls)),
+    path("api/<path:rest>", api.NowhereView.as_view()),
 ]

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import environ
-import pytest
 from django.conf import settings
 
 from cdp import embedded

@@ -1,0 +1,164 @@
+"""Run the whole product: database, web, pipeline and queue, supervised."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command, get_commands
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from cdp import embedded, process, supervisor, web
+from cdp.management.commands import ensure_admin
+from cdp.supervisor import Child
+from events.models import Source, SourceKind
+
+_POLL_SECONDS = 0.2
+_SLOW_SECONDS = 30.0  # after which we say what the start is waiting for
+
+
+class Command(BaseCommand):
+    help = "Runs the whole product until Ctrl+C: database, web, pipeline and queue."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        boss = supervisor.Supervisor(sys.stdout)
+        try:
+            with contextlib.ExitStack() as stack:
+                listener = stack.enter_context(web.listen(settings.HOST, settings.PORT))
+                is_embedded = embedded.url(settings.DATA_DIR) == settings.DATABASE_URL
+                if is_embedded:
+                    stack.enter_context(embedded.keeping(settings.DATA_DIR))
+                stack.callback(boss.stop)
+                if is_embedded:
+                    _start_database(boss)
+                welcome = _Welcome(boss, password=_set_up())
+                _start_children(boss, listener)
+                boss.run(welcome.check)
+                welcome.tell_password()
+        except (embedded.EmbeddedError, web.PortError) as error:
+            raise CommandError(str(error)) from None
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer: {error}") from None
+        except KeyboardInterrupt:
+            raise CommandError("stopped before it had started") from None
+
+
+def _start_database(boss: supervisor.Supervisor) -> None:
+    boss.add(
+        Child(
+            "database",
+            lambda _: embedded.launch(settings.DATA_DIR),
+            stop_signal=signal.SIGINT,
+            stop_seconds=30,
+        )
+    )
+    embedded.wait_until_ready(settings.DATA_DIR, lambda: embedded.is_running(settings.DATA_DIR))
+
+
+def _set_up() -> str | None:
+    """Bring the database up to date; return the administrator's password if it is new."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", interactive=False, verbosity=0)
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    password = ensure_admin.create()
+    if not Source.objects.exists() and "create_source" in get_commands():
+        call_command("create_source", "Website", kind=SourceKind.WEBSITE, stdout=io.StringIO())
+    connections.close_all()
+    return password
+
+
+def _start_children(boss: supervisor.Supervisor, listener: socket.socket) -> None:
+    boss.add(Child("queue", _manage("qcluster")))
+    boss.add(Child("pipeline", _manage("run_pipeline")))
+    boss.add(Child("web", _manage("run_web", "--fd", str(listener.fileno()), keep_open=listener)))
+    if settings.DEMO and "demo" in get_commands():
+        boss.add(Child("demo", _manage("demo", "--once"), is_once=True))
+
+
+def _manage(*arguments: str, keep_open: socket.socket | None = None) -> supervisor.Start:
+    argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+    # Given the URL, a child leaves the embedded server to us.
+    env = os.environ | {"DATABASE_URL": settings.DATABASE_URL, "PYTHONUNBUFFERED": "1"}
+
+    def start(out: int) -> "subprocess.Popen[bytes]":
+        keep = [keep_open.fileno()] if keep_open else []
+        return process.spawn(argv, out=out, env=env, keep_open=keep)
+
+    return start
+
+
+class _Welcome:
+    """Says where the product is to be found as soon as all of it works."""
+
+    def __init__(self, boss: supervisor.Supervisor, password: str | None) -> None:
+        self._boss = boss
+        self._password = password
+        self._began_at = self._polled_at = time.monotonic()
+        self._is_said = False
+        self._is_slow = False
+
+    def check(self) -> None:
+        """Say it if the time has come. To be called again and again."""
+        if self._is_said or time.monotonic() - self._polled_at < _POLL_SECONDS:
+            return
+        self._polled_at = time.monotonic()
+        parts = _parts()
+        if set(parts.values()) == {"ok"}:
+            self._say_welcome()
+        elif time.monotonic() - self._began_at > _SLOW_SECONDS and not self._is_slow:
+            self._is_slow = True
+            self._boss.say(f"still waiting: {parts or {'web': 'does not answer'}}")
+
+    def tell_password(self) -> None:
+        """Say the new password, which nobody else knows, if it was not said yet."""
+        if self._password and not self._is_said:
+            self._boss.say(f"password of {ensure_admin.NAME}: {self._password}")
+
+    def _say_welcome(self) -> None:
+        self._is_said = True
+        source = Source.objects.filter(is_enabled=True).order_by("pk").first()
+        connections.close_all()
+        known = "as chosen before (manage.py changepassword admin sets a new one)"
+        lines = {
+            "Open": f"http://{_public_host()}:{settings.PORT}/",
+            "User": ensure_admin.NAME,
+            "Password": f"{self._password} (shown only now)" if self._password else known,
+            "Write key": f"{source.write_key} ({source.name})" if source else "none yet",
+            "Stop": "Ctrl+C",
+        }
+        self._boss.say("")
+        for label, text in lines.items():
+            self._boss.say(f"{label:<10}{text}")
+        self._boss.say("")
+
+
+def _parts() -> dict[str, str]:
+    """Return what /readyz says of each part; nothing while it does not answer."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104
+    link = HTTPConnection(host, settings.PORT, timeout=0.5)
+    try:
+        link.request("GET", "/readyz")
+        parts: dict[str, str] = json.loads(link.getresponse().read())["parts"]
+    except (OSError, HTTPException, ValueError, KeyError):
+        return {}
+    finally:
+        link.close()
+    return parts
+
+
+def _public_host() -> str:
+    if settings.HOST in ("127.0.0.1", "::1", "0.0.0.0", "::"):  # noqa: S104
+        return "localhost"
+    return f"[{settings.HOST}]" if ":" in settings.HOST else str(settings.HOST)

@@ -1,0 +1,74 @@
+"""The web server: granian's workers behind one listening socket.
+
+Left to itself, each of granian's workers listens on a socket of its own (SO_REUSEPORT), and the
+connections that wait at a worker die with it. Here all of them accept from one socket, which
+`manage.py up` keeps open even while the whole web server restarts: they wait there instead.
+"""
+
+import multiprocessing
+import socket
+
+from granian._granian import SocketHolder
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from cdp import process
+
+_WORKERS = 2
+# Of a worker. Each keeps a database connection; Python runs one at a time anyway.
+_THREADS = 8
+# Open connections of a worker, idle ones included, before new ones must wait.
+_CONNECTIONS = 1024
+_BACKLOG = 1024
+_STOP_SECONDS = 8  # for the requests under way
+
+
+class PortError(Exception):
+    """The address cannot be listened on; the message says why."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at the address.
+
+    Raises PortError when it is taken or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise PortError(
+            f"Cannot listen on {host} port {port}: {error}. "
+            f"Is the product running already? CDP_PORT chooses another port."
+        ) from error
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer requests that arrive at the socket until told to stop by SIGTERM or SIGINT."""
+    multiprocessing.set_start_method("fork", force=True)  # workers inherit socket and code
+    process.hold_children()
+    _Server(listener).serve()
+
+
+class _Server(MPServer):
+    def __init__(self, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        super().__init__(
+            "cdp.wsgi:application",
+            address=host,
+            port=port,
+            interface=Interfaces.WSGI,
+            workers=_WORKERS,
+            blocking_threads=_THREADS,
+            backpressure=_CONNECTIONS,
+            respawn_failed_workers=True,
+            workers_kill_timeout=_STOP_SECONDS,
+            log_level=LogLevels.error,
+        )
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = None
+        holder = SocketHolder(self._listener.fileno(), False, _BACKLOG)  # type: ignore[call-arg]
+        self._shd = holder  # type: ignore[assignment]
+        self._sso = None
