@@ -63,7 +63,7 @@ def _start_database(boss: supervisor.Supervisor) -> None:
             stop_seconds=30,
         )
     )
-    embedded.wait_until_ready(settings.DATA_DIR, lambda: embedded.is_running(settings.DATA_DIR))
+    embedded.wait_until_ready(settings.DATA_DIR)
 
 
 def _set_up() -> str | None:
