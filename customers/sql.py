@@ -1,9 +1,11 @@
 """Every raw statement of this app, one per function, named after what it does."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django.db import connection
+
+from customers import exact
 
 
 def insert_changes(rows: Sequence[tuple[int, str, int | None]]) -> None:
@@ -19,6 +21,12 @@ def insert_changes(rows: Sequence[tuple[int, str, int | None]]) -> None:
             """,
             columns,
         )
+
+
+def notify() -> None:
+    """Notify the pipeline, once the transaction commits."""
+    with connection.cursor() as cursor:
+        cursor.execute("NOTIFY cdp")
 
 
 def take_changes(limit: int) -> list[Any]:
@@ -54,3 +62,386 @@ def estimate_rows(table: str) -> int:
         )
         row = cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+def clock_timestamp() -> Any:
+    """Return the database's clock at this very moment."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cursor.fetchone()[0]
+
+
+def lock_customers(customer_ids: Sequence[int]) -> list[tuple[int, int | None]]:
+    """Lock these customers against other evaluators, in order of id; return (id, merged into).
+
+    Writers of events and identifiers, which only refer to a customer, are not held up.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.id, c.merged_into_id
+            FROM customers_customer c
+            JOIN unnest(%s::bigint[]) AS wanted (id) ON wanted.id = c.id
+            ORDER BY c.id
+            FOR NO KEY UPDATE OF c
+            """,
+            [[*customer_ids]],
+        )
+        return cursor.fetchall()
+
+
+class Written(NamedTuple):
+    """What became of one customer's new values: the fields that changed, or who they are now."""
+
+    customer_id: int
+    merged_into: int | None
+    names: list[str]
+
+
+def set_fields(rows: Sequence[tuple[int, Mapping[str, Any]]], source: str) -> list[Written]:
+    """Merge {field: value or None} into customers by id, and log what changed, from `source`.
+
+    Customers whose values are so already are neither locked nor written; those merged into
+    another are locked and returned, but not written. Returns customer id, merged into, names of
+    the fields that changed. Locks in the order of ids.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH wanted AS (
+                SELECT * FROM unnest(%(ids)s::bigint[], %(fields)s::jsonb[]) AS wanted (id, fields)
+            ), locked AS MATERIALIZED (
+                SELECT c.id, c.merged_into_id, c.fields AS old, wanted.fields AS new
+                FROM wanted JOIN customers_customer AS c USING (id)
+                WHERE c.merged_into_id IS NOT NULL OR NOT c.fields @> wanted.fields
+                ORDER BY c.id
+                FOR NO KEY UPDATE OF c
+            ), changed AS MATERIALIZED (
+                SELECT locked.*, difference.changes
+                FROM locked, LATERAL (
+                    SELECT jsonb_object_agg(key, jsonb_build_array(old -> key, value)) AS changes
+                    FROM jsonb_each(new)
+                    WHERE coalesce(old -> key, 'null') <> value AND merged_into_id IS NULL
+                ) AS difference
+                WHERE changes IS NOT NULL OR merged_into_id IS NOT NULL
+            ), updated AS (
+                UPDATE customers_customer AS c
+                SET fields = jsonb_strip_nulls(changed.old || changed.new)
+                FROM changed
+                WHERE c.id = changed.id AND changed.merged_into_id IS NULL
+            ), logged AS (
+                INSERT INTO customers_fieldchange (customer_id, source, changes)
+                SELECT id, %(source)s, changes FROM changed WHERE merged_into_id IS NULL
+            )
+            SELECT id, merged_into_id, ARRAY(SELECT jsonb_object_keys(changes)) FROM changed
+            """,
+            {
+                "ids": [customer_id for customer_id, _ in rows],
+                "fields": [exact.dumps(fields) for _, fields in rows],
+                "source": source,
+            },
+        )
+        return [Written(*row) for row in cursor.fetchall()]
+
+
+def select_owners(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return {(kind, value): customer id} of those identifiers that are known."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT kind, value, customer_id
+            FROM customers_identifier
+            JOIN unnest(%s::text[], %s::text[]) AS wanted (kind, value) USING (kind, value)
+            """,
+            [[kind for kind, _ in keys], [value for _, value in keys]],
+        )
+        return {(kind, value): customer_id for kind, value, customer_id in cursor.fetchall()}
+
+
+def lock_profiles(customer_ids: Sequence[int]) -> list[Any]:
+    """Hold these customers until the transaction ends, in order of id.
+
+    Returns (id, external_id, merged_into_id) as they are once held.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, external_id, merged_into_id
+            FROM customers_customer
+            WHERE id = ANY(%s::bigint[])
+            ORDER BY id
+            FOR NO KEY UPDATE
+            """,
+            [[*customer_ids]],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def insert_customers(rows: Sequence[tuple[Any, Any, Any]]) -> list[int]:
+    """Create customers from (external_id, first_seen_at, last_seen_at); return ids in order."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO customers_customer (external_id, first_seen_at, last_seen_at)
+            SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[])
+            RETURNING id
+            """,
+            columns,
+        )
+        return sorted(customer_id for (customer_id,) in cursor.fetchall())
+
+
+def insert_identifiers(rows: Sequence[tuple[str, str, int]]) -> int:
+    """Add (kind, value, customer id) unless the identifier exists; return how many were new.
+
+    Rows must be sorted: who inserts in another order may deadlock.
+    """
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO customers_identifier (kind, value, customer_id)
+            SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
+            ON CONFLICT (kind, value) DO NOTHING
+            """,
+            columns,
+        )
+        return int(cursor.rowcount)
+
+
+def repoint_identifiers(rows: Sequence[tuple[str, str, int]]) -> None:
+    """Let each (kind, value) name this customer id from now on."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_identifier SET customer_id = given.customer_id
+            FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS given (kind, value, customer_id)
+            WHERE customers_identifier.kind = given.kind
+              AND customers_identifier.value = given.value
+            """,
+            columns,
+        )
+
+
+def inherit_identifiers(pairs: Sequence[tuple[int, int]]) -> list[Any]:
+    """Let all identifiers of each absorbed customer name the survivor; `pairs` has both ids.
+
+    Returns (kind, value, absorbed id).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_identifier SET customer_id = merge.survivor_id
+            FROM unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)
+            WHERE customers_identifier.customer_id = merge.absorbed_id
+            RETURNING kind, value, merge.absorbed_id
+            """,
+            [list(ids) for ids in zip(*pairs, strict=True)],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def set_external_ids(rows: Sequence[tuple[int, str | None]]) -> None:
+    """Give each customer id its external id."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_customer SET external_id = given.external_id
+            FROM unnest(%s::bigint[], %s::text[]) AS given (id, external_id)
+            WHERE customers_customer.id = given.id
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def note_seen(rows: Sequence[tuple[int, Any, Any]]) -> list[int]:
+    """Widen the time in which each customer was seen to hold (id, first, last).
+
+    Returns the ids of those for whom that changed something.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_customer
+            SET first_seen_at = least(first_seen_at, seen.first),
+                last_seen_at = greatest(last_seen_at, seen.last)
+            FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[])
+                AS seen (id, first, last)
+            WHERE customers_customer.id = seen.id
+              AND (first_seen_at IS NULL OR first_seen_at > seen.first OR last_seen_at < seen.last)
+            RETURNING customers_customer.id
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+        return [customer_id for (customer_id,) in cursor.fetchall()]
+
+
+def select_profiles(customer_ids: Sequence[int]) -> list[Any]:
+    """Return (id, fields as JSON text, first_seen_at, last_seen_at) of these customers."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, fields::text, first_seen_at, last_seen_at
+            FROM customers_customer
+            WHERE id = ANY(%s::bigint[])
+            """,
+            [[*customer_ids]],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def select_last_writes(customer_ids: Sequence[int]) -> list[Any]:
+    """Return (customer id, field, when it was last written or cleared) for these customers."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT customer_id, field, max(at)
+            FROM customers_fieldchange
+            CROSS JOIN LATERAL jsonb_object_keys(changes) AS field
+            WHERE customer_id = ANY(%s::bigint[])
+            GROUP BY customer_id, field
+            """,
+            [[*customer_ids]],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def update_profiles(rows: Sequence[tuple[int, str, Any, Any]]) -> None:
+    """Replace (id, fields as JSON text, first_seen_at, last_seen_at) of customers."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_customer
+            SET fields = given.fields,
+                first_seen_at = given.first_seen_at,
+                last_seen_at = given.last_seen_at
+            FROM unnest(%s::bigint[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[])
+                AS given (id, fields, first_seen_at, last_seen_at)
+            WHERE customers_customer.id = given.id
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def move_field_changes(pairs: Sequence[tuple[int, int]]) -> None:
+    """Carry the history of fields of each absorbed customer to the survivor.
+
+    In two steps: the customer is what the table is distributed by and cannot be updated.
+    """
+    columns = [list(ids) for ids in zip(*pairs, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO customers_fieldchange (customer_id, id, at, source, changes)
+            SELECT merge.survivor_id, id, at, source, changes
+            FROM customers_fieldchange
+            JOIN unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)
+              ON customers_fieldchange.customer_id = merge.absorbed_id
+            ON CONFLICT DO NOTHING
+            """,
+            columns,
+        )
+        cursor.execute(
+            "DELETE FROM customers_fieldchange WHERE customer_id = ANY(%s::bigint[])", columns[:1]
+        )
+
+
+def leave_signposts(pairs: Sequence[tuple[int, int]]) -> None:
+    """Mark each absorbed customer, and all that it had absorbed, as merged into the survivor."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_customer SET merged_into_id = merge.survivor_id, external_id = NULL
+            FROM unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)
+            WHERE customers_customer.id = merge.absorbed_id
+               OR customers_customer.merged_into_id = merge.absorbed_id
+            """,
+            [list(ids) for ids in zip(*pairs, strict=True)],
+        )
+
+
+def insert_merges(rows: Sequence[tuple[int, int, str, str]]) -> None:
+    """Record merges: (survivor id, absorbed id, cause, identifiers as JSON text)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO customers_merge (survivor_id, absorbed_id, cause, identifiers)
+            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::jsonb[])
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def find_by_identifier(keys: Sequence[tuple[str, str]], text: str, limit: int) -> list[int]:
+    """Return ids of customers with one of the (kind, value), or an id or e-mail that begins so."""
+    kinds, values = [kind for kind, _ in keys], [value for _, value in keys]
+    beginning = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT customer_id FROM customers_identifier
+            WHERE (kind, value) IN (SELECT * FROM unnest(%(kinds)s::text[], %(values)s::text[]))
+            UNION
+            (SELECT customer_id FROM customers_identifier
+             WHERE kind = 'customer_id' AND value LIKE %(beginning)s LIMIT %(limit)s)
+            UNION
+            (SELECT customer_id FROM customers_identifier
+             WHERE kind = 'email' AND value LIKE lower(%(beginning)s) LIMIT %(limit)s)
+            LIMIT %(limit)s
+            """,
+            {"kinds": kinds, "values": values, "beginning": beginning, "limit": limit},
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def find_by_values(words: Sequence[str], limit: int, seconds: int) -> list[int]:
+    """Return ids of unmerged customers in whose values every word occurs, whatever its case.
+
+    Reads all customers, for so many seconds at most; then the statement is cancelled. Call it
+    inside a transaction.
+    """
+    patterns = [
+        "%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        for word in words
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
+        cursor.execute(
+            """
+            SELECT id FROM customers_customer
+            WHERE merged_into_id IS NULL AND fields::text ILIKE ALL (%(patterns)s::text[])
+            AND NOT EXISTS (
+                SELECT FROM unnest(%(patterns)s::text[]) AS pattern
+                WHERE NOT EXISTS (
+                    SELECT FROM jsonb_each_text(fields) WHERE value ILIKE pattern))
+            LIMIT %(limit)s
+            """,
+            {"patterns": patterns, "limit": limit},
+        )
+        found = [row[0] for row in cursor.fetchall()]
+        cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
+    return found
+
+
+def count_values(percent: float) -> dict[str, int]:
+    """Count for each field the customers who have a value, from a sample of so many percent.
+
+    100 counts everyone; else the result is scaled up.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT name, round(count(*) * 100.0 / %(percent)s)::bigint
+            FROM customers_customer TABLESAMPLE SYSTEM (%(percent)s), jsonb_object_keys(fields) name
+            WHERE merged_into_id IS NULL
+            GROUP BY name
+            """,
+            {"percent": percent},
+        )
+        return dict(cursor.fetchall())
