@@ -1,11 +1,14 @@
 """Telling the world: destinations, the triggers that send to them, and what was sent."""
 
+import secrets
+import time
 import uuid
+from datetime import datetime
 from typing import Self
 
 from django.core.validators import validate_slug
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 from django.db.models.functions import Now
 from encrypted_fields.fields import EncryptedTextField
 
@@ -69,19 +72,65 @@ class Trigger(models.Model):
         return self.name
 
 
+class State(models.TextChoices):
+    """Where a delivery stands, for people and for the API."""
+
+    PENDING = "pending", "Waiting"
+    SENDING = "sending", "Sending"
+    DELIVERED = "delivered", "Delivered"
+    RETRY = "retry", "Retrying"
+    HELD = "held", "Held"
+    CANCELLED = "cancelled", "Cancelled"
+    DEAD = "dead", "Failed"
+
+
+def new_id() -> uuid.UUID:
+    """Return a UUID of version 7: it begins with the time, so that newer ones sort after older."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    number = number & ~(0xF << 76) | 7 << 76  # the version
+    return uuid.UUID(int=number & ~(0b11 << 62) | 0b10 << 62)  # the variant
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def waiting(self) -> Self:
         return self.filter(delivered_at=None, dead_at=None, cancelled_at=None)
+
+    def dead(self) -> Self:
+        return self.filter(dead_at__isnull=False)
+
+    def real(self) -> Self:
+        """Leave out what was only a test."""
+        return self.filter(is_test=False)
+
+    def with_state(self, now: datetime) -> Self:
+        """Add `state`, one of `State`, as it is at this instant."""
+        is_held = Q(destination__is_enabled=False) | Q(destination__held_until__gt=now)
+        return self.annotate(
+            state=Case(
+                When(delivered_at__isnull=False, then=Value(State.DELIVERED)),
+                When(dead_at__isnull=False, then=Value(State.DEAD)),
+                When(cancelled_at__isnull=False, then=Value(State.CANCELLED)),
+                When(leased_until__gt=now, then=Value(State.SENDING)),
+                When(is_held, then=Value(State.HELD)),
+                When(attempts_made__gt=0, then=Value(State.RETRY)),
+                default=Value(State.PENDING),
+                output_field=models.CharField(choices=State.choices),
+            )
+        )
 
 
 class Delivery(models.Model):
     """One message to one destination: the outbox. `id` is the webhook-id on every attempt.
 
     `body` is frozen when the membership changes, so that every attempt sends the same bytes.
+    `destination` repeats the trigger's, so that what is due is found without a join.
     """
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    trigger = models.ForeignKey(Trigger, models.CASCADE, related_name="deliveries")
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    trigger = models.ForeignKey(Trigger, models.CASCADE, related_name="deliveries", db_index=False)
+    destination = models.ForeignKey(
+        Destination, models.PROTECT, related_name="deliveries", db_index=False
+    )
     customer_id = models.BigIntegerField(db_index=True)
     entry_no = models.IntegerField()
     is_test = models.BooleanField(default=False)
@@ -99,24 +148,32 @@ class Delivery(models.Model):
     objects = DeliveryQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-created_at"]
+        ordering = ["-id"]
         verbose_name_plural = "deliveries"
         constraints = [
             models.UniqueConstraint(
-                "trigger",
-                "customer_id",
-                "entry_no",
+                fields=["trigger", "customer_id", "entry_no"],
                 condition=Q(is_test=False),
                 name="delivery_once_per_entry",
             ),
         ]
         indexes = [
             models.Index(
-                "due_at",
+                fields=["destination", "due_at"],
                 condition=Q(delivered_at=None, dead_at=None, cancelled_at=None),
                 name="delivery_due",
             ),
-            models.Index(fields=["-created_at"], name="delivery_newest"),
+            models.Index(
+                fields=["destination"],
+                condition=Q(leased_until__isnull=False),
+                name="delivery_leased",
+            ),
+            models.Index(
+                fields=["destination", "trigger"],
+                condition=Q(dead_at__isnull=False),
+                name="delivery_dead",
+            ),
+            models.Index(fields=["trigger", "id"], name="delivery_by_trigger"),
         ]
 
     def __str__(self) -> str:
@@ -138,3 +195,32 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status or self.error}"
+
+
+class Backlog(models.Model):
+    """A trigger still has to send for members who were there before it was switched on.
+
+    They are gone through in the order they entered; `after_at` and `after_id` tell how far.
+    """
+
+    trigger = models.OneToOneField(Trigger, models.CASCADE, primary_key=True)
+    after_at = models.DateTimeField(null=True)
+    after_id = models.BigIntegerField(default=0)
+    moved_at = models.DateTimeField(db_default=Now(), help_text="When it last got on.")
+
+    def __str__(self) -> str:
+        return f"existing members for {self.trigger_id}"
+
+
+class WakeUp(models.Model):
+    """The one row that says that a task to send what is due waits in the queue, or is at work."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    asked_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="wakeup_only_one")]
+
+    def __str__(self) -> str:
+        return f"asked at {self.asked_at:%T}"
