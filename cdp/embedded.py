@@ -174,7 +174,10 @@ def _answers(data_dir: Path) -> bool:
     except psycopg.OperationalError as error:
         if f'database "{cluster.OWNER}" does not exist' not in str(error):
             return False
-        with psycopg.connect(_url(data_dir, "postgres"), autocommit=True) as connection:
+        with (
+            contextlib.suppress(psycopg.errors.DuplicateDatabase),
+            psycopg.connect(_url(data_dir, "postgres"), autocommit=True) as connection,
+        ):
             connection.execute("CREATE DATABASE cdp")
     return True
 

@@ -1,0 +1,181 @@
+"""The supervisor, over small programs of the shell."""
+
+import io
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import psutil
+import pytest
+
+from cdp import process
+from cdp.supervisor import Child, Supervisor
+
+
+def shell(script):
+    """Start a program of the shell."""
+    return lambda out: process.spawn(["/bin/sh", "-c", script], out=out)
+
+
+@pytest.fixture
+def out():
+    return io.StringIO()
+
+
+@pytest.fixture
+def boss(out):
+    boss = Supervisor(out)
+    yield boss
+    boss._stop_requests = 2  # whatever the test has left goes at once
+    boss.stop()
+
+
+def run_until(boss, condition, seconds=10):
+    """Run the supervisor until the condition holds, then tell it to stop."""
+    deadline = time.monotonic() + seconds
+
+    def check():
+        if condition() or time.monotonic() > deadline:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    boss.run(check)
+    assert condition()
+
+
+def lines_of(out, name):
+    return [
+        line.partition("|")[2].strip()
+        for line in out.getvalue().splitlines()
+        if line.split("|")[0].strip() == name
+    ]
+
+
+def wait_until_gone(pids, seconds=5):
+    deadline = time.monotonic() + seconds
+    while any(map(psutil.pid_exists, pids)):
+        assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.02)
+
+
+def test_every_line_carries_the_name_of_its_child(boss, out):
+    boss.add(Child("web", shell(r"echo one; printf 't\377o'; sleep 60 & wait")))
+    boss.add(Child("queue", shell("echo three >&2; sleep 60")))
+    run_until(boss, lambda: lines_of(out, "web") and lines_of(out, "queue"))
+    assert lines_of(out, "web") == ["one", "t\N{REPLACEMENT CHARACTER}o"]
+    assert lines_of(out, "queue") == ["three"]
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exit 3", "kill -9 $$"])
+def test_child_is_started_again_however_it_ends(boss, out, end):
+    boss.add(Child("web", shell(f"echo begun; {end}")))
+    run_until(boss, lambda: len(lines_of(out, "web")) == 2)
+
+
+def test_pause_before_the_next_start_doubles(boss):
+    starts = []
+
+    def fail(out):
+        starts.append(time.monotonic())
+        raise OSError("no such program")
+
+    boss.add(Child("web", fail))
+    run_until(boss, lambda: len(starts) == 4)
+    pauses = [after - before for before, after in itertools.pairwise(starts)]
+    assert pauses[0] > 0.2
+    assert pauses[1] > pauses[0] * 1.3
+    assert pauses[2] > pauses[1] * 1.3
+
+
+def test_child_that_cannot_start_holds_up_no_other(boss, out):
+    def fail(out):
+        raise OSError("no such program")
+
+    boss.add(Child("web", fail))
+    boss.add(Child("queue", shell("echo begun; exit 1")))
+    run_until(boss, lambda: len(lines_of(out, "queue")) == 3)
+    assert "web cannot be started: no such program" in lines_of(out, "up")
+
+
+def test_child_for_once_is_not_started_again_after_success_or_failure(boss, out):
+    boss.add(Child("demo", shell("echo loaded"), is_once=True))
+    boss.add(Child("other", shell("echo failed; exit 1"), is_once=True))
+    boss.add(Child("web", shell("echo begun; exit 1")))
+    run_until(boss, lambda: len(lines_of(out, "web")) == 3)
+    assert lines_of(out, "demo") == ["loaded"]
+    assert lines_of(out, "other") == ["failed"]
+    assert {"demo is done", "other failed (1)"} < set(lines_of(out, "up"))
+
+
+def test_child_for_once_is_started_again_after_it_was_killed(boss, out):
+    boss.add(Child("demo", shell("echo loading; kill -9 $$"), is_once=True))
+    run_until(boss, lambda: len(lines_of(out, "demo")) == 2)
+
+
+def test_what_a_child_leaves_behind_is_killed_before_it_starts_again(boss, out):
+    boss.add(Child("web", shell("sleep 60 & echo $!; exit 1")))
+    run_until(boss, lambda: len(lines_of(out, "web")) == 2)
+    wait_until_gone([int(pid) for pid in lines_of(out, "web")])
+
+
+def test_children_are_stopped_in_the_opposite_order(boss, out):
+    for name in ("database", "queue", "web"):
+        boss.add(Child(name, shell("trap 'echo bye; exit' TERM; echo on; sleep 60 & wait")))
+    run_until(boss, lambda: out.getvalue().count("on\n") == 3)
+    farewells = [line.split()[0] for line in out.getvalue().splitlines() if "bye" in line]
+    assert farewells == ["web", "queue", "database"]
+
+
+def test_child_that_will_not_stop_is_killed_in_time(boss, out):
+    boss.add(
+        Child("web", shell("trap '' TERM; echo on; while :; do sleep 1; done"), stop_seconds=0.3)
+    )
+    began_at = time.monotonic()
+    run_until(boss, lambda: lines_of(out, "web"))
+    assert time.monotonic() - began_at < 3
+    assert "killing web, which does not stop" in lines_of(out, "up")
+
+
+def test_second_signal_stops_at_once(boss, out):
+    boss.add(Child("web", shell("trap '' TERM; echo on; while :; do sleep 1; done")))
+    told_at = []
+
+    def check():
+        if lines_of(out, "web"):
+            told_at.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    boss.run(check)
+    assert time.monotonic() - told_at[0] < 2
+
+
+def test_nothing_survives_a_killed_supervisor_not_even_grandchildren():
+    family = """
+        import os, sys, time
+        from cdp import process
+        process.hold_children()
+        for generation in range(3):
+            if os.fork():
+                break
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+    """
+    script = f"""
+        import sys
+        from cdp import process
+        from cdp.supervisor import Child, Supervisor
+        argv = [sys.executable, "-c", {textwrap.dedent(family)!r}]
+        boss = Supervisor(sys.stdout)
+        boss.add(Child("web", lambda out: process.spawn(argv, out=out)))
+        boss.run()
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as boss:
+        pids = [int(boss.stdout.readline().split("|")[1]) for _ in range(4)]
+        assert all(map(psutil.pid_exists, pids))
+        boss.kill()
+        wait_until_gone(pids)
