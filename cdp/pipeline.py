@@ -5,12 +5,13 @@ works in one transaction, and returns how many rows it took, so that zero means 
 A stage that fails rolls back whole; its rows are still queued.
 """
 
-from datetime import datetime
+from collections.abc import Callable
+from typing import NamedTuple
 
 from django.db import transaction
 
 from activation import outbox
-from customers import changes
+from customers import changes, clock
 from events import inbox
 from segments import filling, memberships
 
@@ -18,30 +19,43 @@ BATCH = 1_000  # rows of a queue that one transaction takes
 
 
 @transaction.atomic
-def ingest(now: datetime) -> int:
+def ingest(limit: int) -> int:
     """Turn waiting requests into events of known customers."""
-    return inbox.process(BATCH)
+    return inbox.process(limit)
 
 
 @transaction.atomic
-def tick(now: datetime) -> int:
-    """Queue the customers whose membership time alone may change by now."""
-    return memberships.recheck_due(now, BATCH)
+def tick(limit: int) -> int:
+    """Queue the customers whose membership time alone may have changed by now."""
+    return memberships.recheck_due(clock.now(), limit)
 
 
 @transaction.atomic
-def refresh(now: datetime) -> int:
+def refresh(limit: int) -> int:
     """Bring segments up to date with what has changed, and queue what must be delivered."""
-    facts = changes.claim(BATCH)
-    transitions = memberships.refresh(facts, now)
+    facts = changes.claim(limit)
+    transitions = memberships.refresh(facts)
     outbox.enqueue(transitions)
     return len(facts)
 
 
 @transaction.atomic
-def fill(now: datetime) -> int:
+def fill(limit: int) -> int:
     """Evaluate a new or edited segment for its next customers; nobody is told of these."""
-    return filling.fill_next(now)
+    return filling.fill_next()
 
 
-STAGES = (ingest, tick, refresh, fill)
+class Stage(NamedTuple):
+    """A step of the river, and what to do with a row that fails it alone."""
+
+    name: str
+    work: Callable[[int], int]
+    set_aside: Callable[[str], None] | None = None
+
+
+STAGES = (
+    Stage("ingest", ingest, inbox.set_aside),
+    Stage("tick", tick),
+    Stage("refresh", refresh, changes.set_aside),
+    Stage("fill", fill, filling.set_aside),
+)

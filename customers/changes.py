@@ -39,9 +39,19 @@ def record(facts: Iterable[Fact]) -> None:
         sql.insert_changes(rows)
 
 
+def wake() -> None:
+    """Wake the pipeline when the caller's transaction commits."""
+    sql.notify()
+
+
 def claim(limit: int) -> list[Fact]:
     """Take up to `limit` of the oldest facts off the queue; they return if the caller rolls back.
 
     Rows that another pipeline holds are skipped. Call it inside a transaction.
     """
     return [Fact(*row) for row in sql.take_changes(limit)]
+
+
+def set_aside(error: str) -> None:
+    """Keep the oldest fact out of the queue, with the error that its evaluation met."""
+    sql.set_change_aside(error or "unknown")

@@ -168,6 +168,7 @@ class Change(models.Model):
     customer_id = models.BigIntegerField()
     fact = models.TextField()
     event_id = models.BigIntegerField(null=True)
+    error = models.TextField(db_default="", help_text="Why it was set aside; empty while queued.")
 
     def __str__(self) -> str:
         return f"{self.fact} of {self.customer_id}"

@@ -38,7 +38,8 @@ def take_changes(limit: int) -> list[Any]:
         cursor.execute(
             """
             WITH oldest AS (
-                SELECT id FROM customers_change ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+                SELECT id FROM customers_change WHERE error = ''
+                ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
             ), taken AS (
                 DELETE FROM customers_change USING oldest
                 WHERE customers_change.id = oldest.id
@@ -62,6 +63,18 @@ def estimate_rows(table: str) -> int:
         )
         row = cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+def set_change_aside(error: str) -> None:
+    """Mark the oldest change, so that it is no longer taken."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_change SET error = %s
+            WHERE id = (SELECT min(id) FROM customers_change WHERE error = '')
+            """,
+            [error],
+        )
 
 
 def clock_timestamp() -> Any:

@@ -54,6 +54,7 @@ class Inbox(models.Model):
     received_at = models.DateTimeField(db_default=Now())
     call = models.TextField(help_text="track, identify, … as the path said, or batch, or import.")
     body = models.BinaryField(help_text="JSON, decompressed, otherwise as it came.")
+    error = models.TextField(db_default="", help_text="Why it was set aside; empty while queued.")
 
     def __str__(self) -> str:
         return f"{self.call} {self.pk}"

@@ -51,9 +51,7 @@ class Segment(models.Model):
     kind = models.CharField(
         max_length=7, choices=SegmentKind.choices, default=SegmentKind.DYNAMIC, editable=False
     )
-    audience = models.CharField(
-        max_length=10, choices=Audience.choices, default=Audience.EVERYONE
-    )
+    audience = models.CharField(max_length=10, choices=Audience.choices, default=Audience.EVERYONE)
     rule = ExactJSONField(null=True, blank=True, help_text="Null for a segment kept by hand.")
     sentence = models.TextField(editable=False, default="")
     facts = ArrayField(models.TextField(), default=list, editable=False)
@@ -62,6 +60,7 @@ class Segment(models.Model):
     )
     fill_after = models.BigIntegerField(default=0, editable=False)
     fill_until = models.BigIntegerField(default=0, editable=False)
+    error = models.TextField(default="", editable=False, help_text="Why the last fill failed.")
     version = models.IntegerField(default=1, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, editable=False)

@@ -10,6 +10,8 @@ from django.conf import settings
 
 from cdp import embedded
 
+pytest_plugins = ["tests.makers"]
+
 _TEMPORARY = contextlib.ExitStack()
 
 

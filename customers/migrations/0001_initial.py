@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
                 ('customer_id', models.BigIntegerField()),
                 ('fact', models.TextField()),
                 ('event_id', models.BigIntegerField(null=True)),
+                ('error', models.TextField(db_default='', help_text='Why it was set aside; empty while queued.')),
             ],
         ),
         migrations.CreateModel(

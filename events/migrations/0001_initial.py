@@ -63,6 +63,7 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('call', models.TextField(help_text='track, identify, … as the path said, or batch, or import.')),
                 ('body', models.BinaryField(help_text='JSON, decompressed, otherwise as it came.')),
+                ('error', models.TextField(db_default='', help_text='Why it was set aside; empty while queued.')),
                 ('source', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='events.source')),
             ],
         ),

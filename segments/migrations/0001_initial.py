@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('filling', 'Filling'), ('live', 'Live')], default='live', editable=False, max_length=7)),
                 ('fill_after', models.BigIntegerField(default=0, editable=False)),
                 ('fill_until', models.BigIntegerField(default=0, editable=False)),
+                ('error', models.TextField(default='', editable=False, help_text='Why the last fill failed.')),
                 ('version', models.IntegerField(default=1, editable=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('updated_at', models.DateTimeField(auto_now=True)),

@@ -1,0 +1,112 @@
+"""The loop around the stages of the river."""
+
+import logging
+import signal
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import OperationalError, close_old_connections, connection, transaction
+
+from activation import outbox
+from cdp import health, pipeline
+from customers import clock
+from segments import memberships
+
+logger = logging.getLogger("cdp.pipeline")
+
+REST = timedelta(seconds=1)  # at most, when nothing is waiting; a notification ends it
+
+
+class Command(BaseCommand):
+    help = "Move facts from the inbox to segments and deliveries until told to stop."
+    stopping = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="stop when nothing is waiting")
+
+    def handle(self, *args: Any, once: bool, **options: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+        health.forget("pipeline")
+        while not self.stopping:
+            try:
+                moved = self.run_stages()
+                if moved == 0 and once:
+                    break
+                if moved == 0 and not self.stopping:
+                    rest()
+            except OperationalError:
+                # The database restarts or refused for now: what was taken is queued again.
+                logger.exception("the database did not answer; trying again")
+                close_old_connections()
+                connection.close()
+
+    def stop(self, *_: Any) -> None:
+        self.stopping = True
+
+    def run_stages(self) -> int:
+        """Run each stage on one batch; return the number of rows moved."""
+        moved = 0
+        for stage in pipeline.STAGES:
+            if self.stopping:
+                break
+            moved += run(stage)
+            health.beat("pipeline")
+        outbox.wake_due(clock.now())
+        return moved
+
+
+def run(stage: pipeline.Stage) -> int:
+    """Run a stage on one batch. One bad row holds nobody up: it is found and set aside."""
+    try:
+        return stage.work(pipeline.BATCH)
+    except OperationalError as error:
+        if connection.connection is None or connection.connection.broken:
+            raise
+        logger.warning("%s will be tried again: %s", stage.name, error)
+        return 1
+    except Exception:
+        logger.exception("a batch of %s failed; its rows run one by one", stage.name)
+        return one_by_one(stage)
+
+
+def one_by_one(stage: pipeline.Stage) -> int:
+    """Run a stage row by row for a batch; set aside each row that fails alone."""
+    for done in range(pipeline.BATCH):
+        try:
+            if stage.work(1) == 0:
+                return done
+        except OperationalError:
+            raise
+        except Exception as error:
+            logger.exception("a row of %s was set aside", stage.name)
+            if stage.set_aside is None:
+                raise
+            with transaction.atomic():
+                stage.set_aside(f"{type(error).__name__}: {error}")
+    return pipeline.BATCH
+
+
+def rest() -> None:
+    """Wait for a notification, the next re-check or a second, whatever comes first."""
+    due_at = memberships.next_due()
+    seconds = REST.total_seconds()
+    if due_at is not None:
+        seconds = min(seconds, max(0.0, (due_at - clock.now()).total_seconds()))
+    listen()
+    for _ in connection.connection.notifies(timeout=seconds, stop_after=1):
+        pass
+
+
+def listen() -> None:
+    """Listen on this connection; a new connection must begin again."""
+    raw = connection.connection
+    if getattr(raw, "listens_to_cdp", False):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("LISTEN cdp")
+    raw.listens_to_cdp = True
+
+

@@ -1,0 +1,27 @@
+"""Who a customer is now, after merges."""
+
+from collections.abc import Collection
+
+from customers import sql
+
+
+def lock(customer_ids: Collection[int]) -> dict[int, int]:
+    """Lock customers and those they were merged into; return who each of them is now.
+
+    Merges are followed to their end; customers that are gone are left out. Call it inside a
+    transaction. Locks are taken in order of id, against other evaluators only: writers of events
+    and identifiers are not held up.
+    """
+    wanted = set(customer_ids)
+    while True:
+        merged_into = dict(sql.lock_customers(sorted(wanted)))
+        further = {new for new in merged_into.values() if new is not None} - wanted
+        if not further:
+            return {old: _survivor(old, merged_into) for old in merged_into}
+        wanted |= further
+
+
+def _survivor(customer_id: int, merged_into: dict[int, int | None]) -> int:
+    while (following := merged_into.get(customer_id)) is not None:
+        customer_id = following
+    return customer_id

@@ -1,0 +1,102 @@
+"""From stored segments to compiled SQL: reading rules, knowing their names, compiling them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.utils.timezone import get_default_timezone_name
+
+from customers.models import CustomerField
+from events.models import EventName, Source
+from segments import parsing, rules
+from segments.compiler import Compiled, Compiler, Names, Truth
+from segments.models import Segment, SegmentKind
+
+
+@dataclass(frozen=True)
+class Program:
+    """Segments compiled together: one FROM clause, and the truth of each segment over it."""
+
+    out: Compiled
+    truths: tuple[tuple[int, Truth], ...]  # segment id, whether a customer belongs
+
+    def rows(self) -> list[tuple[int, str, str]]:
+        """(segment id, SQL of holds, SQL of next), as `sql.diff` wants it."""
+        return [(segment_id, truth.holds, truth.next) for segment_id, truth in self.truths]
+
+
+def zone() -> ZoneInfo:
+    """The workspace's time zone."""
+    return ZoneInfo(get_default_timezone_name())
+
+
+def known(editing: str | None = None) -> parsing.Known:
+    """What rules may speak of now. A rule of the segment `editing` may not lead back to it."""
+    types = dict(CustomerField.objects.values_list("name", "type"))
+    sources = frozenset(Source.objects.values_list("key", flat=True))
+    segments = {segment.key: segment for segment in Segment.objects.all()}
+
+    def reader(open_keys: tuple[str, ...]) -> parsing.Known:
+        def segment(key: str, path: str) -> rules.Member | rules.Within:
+            if key in open_keys:
+                raise parsing.RuleError(path, _cycle(open_keys, key))
+            if key not in segments:
+                raise parsing.RuleError(path, f"There is no segment {key!r}.")
+            found = segments[key]
+            if found.kind == SegmentKind.STATIC:
+                return rules.Member(found.pk, key)
+            inner = parsing.parse(found.rule, reader((*open_keys, key)))
+            return rules.Within(key, found.audience, inner)
+
+        return parsing.Known(types, sources, segment, zone())
+
+    return reader((editing,) if editing else ())
+
+
+def _cycle(open_keys: Sequence[str], key: str) -> str:
+    if len(open_keys) == 1:
+        return f"The segment {key!r} cannot be used in its own rule."
+    return f"This would lead back to itself: {' → '.join([*open_keys, key])}."
+
+
+def names() -> Names:
+    """The ids behind names now; a name without events yet has none."""
+    sources = [*Source.objects.values_list("key", "id", "channel")]
+    return Names(
+        event_ids=dict(EventName.objects.values_list("name", "id")),
+        source_ids={key: number for key, number, _ in sources},
+        channel_of={number: channel for _, number, channel in sources},
+        zone=zone(),
+        currency=settings.CURRENCY,
+    )
+
+
+def compile_segments(segments: Sequence[Segment]) -> Program:
+    """Compile segments into one pass over their customers' events."""
+    trees = parsed(segments)
+    compiler = Compiler(names())
+    truths = tuple(
+        (segment.pk, compiler.segment(trees[segment.pk], segment.audience)) for segment in segments
+    )
+    return Program(compiler.out, truths)
+
+
+def parsed(segments: Sequence[Segment]) -> dict[int, rules.Rule]:
+    """The tree of each segment. Read once for each version of a rule, since rules change rarely."""
+    missing = [segment for segment in segments if _key(segment) not in _TREES]
+    if missing:
+        if len(_TREES) > MAX_TREES:
+            _TREES.clear()
+        context = known()
+        for segment in missing:
+            _TREES[_key(segment)] = parsing.parse(segment.rule, context)
+    return {segment.pk: _TREES[_key(segment)] for segment in segments}
+
+
+MAX_TREES = 10_000
+_TREES: dict[tuple[int, int], rules.Rule] = {}
+
+
+def _key(segment: Segment) -> tuple[int, int]:
+    return segment.pk, segment.version

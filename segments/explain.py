@@ -1,0 +1,106 @@
+"""Why a customer is in a segment or not, and when time alone will change that."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from customers import clock as database_clock
+from segments import evaluation, rules, sentences, sql
+from segments.compiler import Compiler, clock
+from segments.memberships import BY_ID
+from segments.models import Membership, Segment, SegmentKind
+
+FURTHEST = 500  # instants looked at ahead; each is one small query
+
+
+@dataclass(frozen=True)
+class ExplainedCondition:
+    """One condition: the customer's value beside the threshold of the rule."""
+
+    path: str
+    sentence: str
+    value: Any
+    threshold: Any
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """In or out, since when (null when out), and when that changes if nothing happens but time."""
+
+    member: bool
+    since: datetime | None
+    next_change_at: datetime | None
+    conditions: list[ExplainedCondition]
+
+
+def explain(segment: Segment, customer_id: int, now: datetime | None = None) -> Explanation:
+    """Explain one customer's place in a segment, evaluated at `now`, by default this instant.
+
+    `next_change_at` is null when time alone will not change it within the next 500 instants at
+    which it could. A customer who is unknown or merged is in no segment.
+    """
+    now = now or database_clock.now()
+    since = (
+        Membership.objects.filter(segment=segment, customer=customer_id)
+        .values_list("entered_at", flat=True)
+        .first()
+    )
+    if segment.kind == SegmentKind.STATIC:
+        return Explanation(since is not None, since, None, [])
+    tree = evaluation.parsed([segment])[segment.pk]
+    compiler = Compiler(evaluation.names())
+    truth = compiler.segment(tree, segment.audience)
+    conditions = list(rules.conditions(tree))
+    each = [compiler.truth(condition) for condition in conditions]
+    columns = [truth.holds, f"NULLIF({truth.next}, 'infinity')"]
+    columns += [part for one in each for part in (f"to_jsonb({_shown(one.value)})", one.holds)]
+    source = compiler.out.source(BY_ID)
+    parameters = compiler.out.parameters | {"ids": [customer_id]}
+    row = sql.values_of(source, columns, parameters | clock(now, evaluation.zone()))
+    if row is None:
+        return Explanation(False, None, None, [])
+    member, following, *rest = row
+    explained = [
+        ExplainedCondition(
+            condition.path,
+            sentences.clause(condition),
+            value,
+            threshold(segment.rule, condition.path),
+            holds,
+        )
+        for condition, value, holds in zip(conditions, rest[::2], rest[1::2], strict=True)
+    ]
+    change = _next_change(source, columns[:2], parameters, member, following)
+    return Explanation(member, since if member else None, change, explained)
+
+
+def _next_change(
+    source: str, columns: list[str], parameters: dict[str, Any], member: Any, following: Any
+) -> datetime | None:
+    """Step from one possible instant to the next until the customer's place differs."""
+    for _ in range(FURTHEST):
+        if following is None:
+            return None
+        moment = following
+        row = sql.values_of(source, columns, parameters | clock(moment, evaluation.zone()))
+        if row is None:
+            return None
+        belongs, following = row
+        if belongs != member:
+            return moment
+    return None
+
+
+def _shown(value: str) -> str:
+    return "NULL::text" if value == "NULL" else value
+
+
+def threshold(rule: Any, path: str) -> Any:
+    """The value that a condition of a stored rule compares with, as it was written."""
+    node = rule
+    for part in path.split(".") if path else []:
+        node = node[int(part)] if isinstance(node, list) else node[part]
+    if "event" in node and "op" not in node:
+        return 1
+    return node.get("value")

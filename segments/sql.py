@@ -1,0 +1,274 @@
+"""Every raw statement of this app, one per function, named after what it does.
+
+Statements around a compiled rule take its text from `compiler`, whose values are all parameters.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+EVALUATORS = 0x5E6  # advisory lock: shared by refreshes, exclusive for a fill or an edited rule
+
+
+def lock_evaluation(*, exclusive: bool) -> None:
+    """Keep fills and edits of rules apart from refreshes until the transaction ends."""
+    function = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s)", [EVALUATORS])
+
+
+def diff(
+    source: str, rows: Sequence[tuple[int, str, str]], scope: str, parameters: Mapping[str, Any]
+) -> list[tuple[int, int, bool]]:
+    """Evaluate segments for the customers in scope and note when to look again.
+
+    `rows` holds (segment id, SQL of holds, SQL of next) for the FROM clause `source`. Writes the
+    re-checks; returns (segment id, customer id, belongs) where that differs from the membership.
+    """
+    values = ", ".join(f"({number}, {holds}, {due})" for number, holds, due in rows)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH evaluated AS MATERIALIZED (
+                SELECT c.id AS customer_id, v.segment_id, v.holds,
+                       NULLIF(v.due_at, 'infinity') AS due_at
+                FROM {source}
+                CROSS JOIN LATERAL (VALUES {values}) AS v (segment_id, holds, due_at)
+                WHERE c.merged_into_id IS NULL AND {scope.format(id="c.id")}
+            ), settled AS (
+                DELETE FROM segments_recheck r USING evaluated e
+                WHERE r.customer_id = e.customer_id AND r.segment_id = e.segment_id
+                  AND e.due_at IS NULL
+            ), awaited AS (
+                INSERT INTO segments_recheck (customer_id, segment_id, due_at)
+                SELECT customer_id, segment_id, due_at FROM evaluated WHERE due_at IS NOT NULL
+                ON CONFLICT (customer_id, segment_id) DO UPDATE SET due_at = excluded.due_at
+                WHERE segments_recheck.due_at <> excluded.due_at
+            )
+            SELECT e.segment_id, e.customer_id, e.holds
+            FROM evaluated e
+            LEFT JOIN segments_membership m
+                ON m.customer_id = e.customer_id AND m.segment_id = e.segment_id
+            WHERE e.holds <> (m.customer_id IS NOT NULL)
+            ORDER BY e.customer_id, e.segment_id
+            """,
+            parameters,
+        )
+        return cursor.fetchall()
+
+
+def enter(
+    rows: Sequence[tuple[int, int, str, int | None]], at: datetime
+) -> dict[tuple[int, int], int]:
+    """Make members of (customer id, segment id, cause, event id), with history.
+
+    Returns the number of this entry by (customer id, segment id): 1 at the first, then counting up.
+    """
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH entering AS (
+                SELECT n.*, 1 + COALESCE((
+                    SELECT max(h.entry_no) FROM segments_membershipchange h
+                    WHERE h.customer_id = n.customer_id AND h.segment_id = n.segment_id
+                ), 0) AS entry_no
+                FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[])
+                    AS n (customer_id, segment_id, cause, event_id)
+            ), member AS (
+                INSERT INTO segments_membership
+                    (customer_id, segment_id, entered_at, entry_no, cause)
+                SELECT customer_id, segment_id, %s, entry_no, cause FROM entering
+                ON CONFLICT DO NOTHING
+                RETURNING customer_id, segment_id, entered_at, entry_no, cause
+            ), noted AS (
+                INSERT INTO segments_membershipchange
+                    (customer_id, segment_id, entered, at, cause, entry_no, event_id)
+                SELECT customer_id, segment_id, true, m.entered_at, m.cause, m.entry_no, n.event_id
+                FROM member m JOIN entering n USING (customer_id, segment_id)
+            )
+            SELECT customer_id, segment_id, entry_no FROM member
+            """,
+            [*columns, at],
+        )
+        return {(customer, segment): entry for customer, segment, entry in cursor.fetchall()}
+
+
+def leave(
+    rows: Sequence[tuple[int, int, str, int | None]], at: datetime
+) -> dict[tuple[int, int], int]:
+    """End the membership of (customer id, segment id, cause, event id), with history.
+
+    Returns the number of the entry that ends by (customer id, segment id).
+    """
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH leaving AS (
+                SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[])
+                    AS n (customer_id, segment_id, cause, event_id)
+            ), gone AS (
+                DELETE FROM segments_membership m USING leaving n
+                WHERE m.customer_id = n.customer_id AND m.segment_id = n.segment_id
+                RETURNING m.customer_id, m.segment_id, m.entry_no, n.cause, n.event_id
+            ), noted AS (
+                INSERT INTO segments_membershipchange
+                    (customer_id, segment_id, entered, at, cause, entry_no, event_id)
+                SELECT customer_id, segment_id, false, %s, cause, entry_no, event_id FROM gone
+            )
+            SELECT customer_id, segment_id, entry_no FROM gone
+            """,
+            [*columns, at],
+        )
+        return {(customer, segment): entry for customer, segment, entry in cursor.fetchall()}
+
+
+def follow_merges(absorbed: Sequence[int], survivors: Sequence[int], at: datetime) -> None:
+    """Carry memberships and history of merged customers to their survivors; nobody enters.
+
+    Where both were members the survivor's membership stands, and the other ends with cause merge.
+    """
+    pairs: dict[str, Any] = {"absorbed": [*absorbed], "survivors": [*survivors], "at": at}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH merging AS (
+                SELECT * FROM unnest(%(absorbed)s::bigint[], %(survivors)s::bigint[])
+                    AS pair (absorbed_id, survivor_id)
+            ), old AS (
+                DELETE FROM segments_membershipchange h USING merging
+                WHERE h.customer_id = absorbed_id
+                RETURNING h.*, survivor_id
+            )
+            INSERT INTO segments_membershipchange
+                (customer_id, id, segment_id, entered, at, cause, entry_no, event_id)
+            SELECT survivor_id, id, segment_id, entered, at, cause, entry_no, event_id FROM old
+            """,
+            pairs,
+        )
+        cursor.execute(
+            """
+            WITH merging AS (
+                SELECT * FROM unnest(%(absorbed)s::bigint[], %(survivors)s::bigint[])
+                    AS pair (absorbed_id, survivor_id)
+            ), awaited AS (
+                DELETE FROM segments_recheck r USING merging WHERE r.customer_id = absorbed_id
+            ), old AS (
+                DELETE FROM segments_membership m USING merging
+                WHERE m.customer_id = absorbed_id
+                RETURNING m.*, survivor_id
+            ), carried AS (
+                INSERT INTO segments_membership
+                    (customer_id, segment_id, entered_at, entry_no, cause)
+                SELECT DISTINCT ON (survivor_id, segment_id)
+                       survivor_id, segment_id, entered_at, entry_no, cause
+                FROM old ORDER BY survivor_id, segment_id, entered_at, customer_id
+                ON CONFLICT DO NOTHING
+                RETURNING customer_id, segment_id
+            ), ranked AS (
+                SELECT *, row_number() OVER (
+                    PARTITION BY survivor_id, segment_id ORDER BY entered_at, customer_id
+                ) AS place FROM old
+            )
+            INSERT INTO segments_membershipchange
+                (customer_id, segment_id, entered, at, cause, entry_no)
+            SELECT o.survivor_id, o.segment_id, false, %(at)s, 'merge', o.entry_no
+            FROM ranked o
+            LEFT JOIN carried c ON c.customer_id = o.survivor_id AND c.segment_id = o.segment_id
+            WHERE c.customer_id IS NULL OR o.place > 1
+            """,
+            pairs,
+        )
+
+
+def take_due_rechecks(now: datetime, limit: int) -> list[tuple[int, int]]:
+    """Remove up to `limit` re-checks that are due, first due first; (customer id, segment id)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH due AS (
+                SELECT customer_id, segment_id FROM segments_recheck
+                WHERE due_at <= %s ORDER BY due_at LIMIT %s
+            )
+            DELETE FROM segments_recheck r USING due
+            WHERE r.customer_id = due.customer_id AND r.segment_id = due.segment_id
+            RETURNING r.customer_id, r.segment_id
+            """,
+            [now, limit],
+        )
+        return cursor.fetchall()
+
+
+def next_due() -> datetime | None:
+    """Return when the first re-check is due."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(due_at) FROM segments_recheck")
+        return cursor.fetchone()[0]
+
+
+def counts(
+    source: str,
+    rule: str,
+    conditions: Sequence[str],
+    parameters: Mapping[str, Any],
+    *,
+    sample: int,
+    members: int,
+) -> tuple[Any, ...]:
+    """Evaluate a rule for everyone.
+
+    Returns (customers, members, then one count for each condition, sample of ids, ids of members
+    or null).
+    """
+    each = "".join(f", count(*) FILTER (WHERE {condition})" for condition in conditions)
+    listed = "NULL"
+    if members:
+        listed = f"(array_agg(c.id ORDER BY c.id) FILTER (WHERE {rule}))[1:{int(members)}]"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(*), count(*) FILTER (WHERE {rule}){each},
+                   (array_agg(c.id) FILTER (WHERE {rule}))[1:{int(sample)}], {listed}
+            FROM {source}
+            WHERE c.merged_into_id IS NULL
+            """,
+            parameters,
+        )
+        row: tuple[Any, ...] = cursor.fetchone()
+        return row
+
+
+def values_of(
+    source: str, columns: Sequence[str], parameters: Mapping[str, Any]
+) -> tuple[Any, ...] | None:
+    """Read SQL expressions over one customer, whose id is the parameter `ids`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT {", ".join(columns)} FROM {source}
+            WHERE c.merged_into_id IS NULL AND c.id = ANY(%(ids)s)
+            """,
+            parameters,
+        )
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
+
+
+def next_customers(after: int, until: int, limit: int) -> int:
+    """Return the id that ends the next `limit` customers after an id, `until` if they are fewer."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT CASE WHEN count(*) < %(limit)s THEN %(until)s ELSE max(id) END
+            FROM (
+                SELECT id FROM customers_customer WHERE id > %(after)s AND id <= %(until)s
+                ORDER BY id LIMIT %(limit)s
+            ) AS following
+            """,
+            {"after": after, "until": until, "limit": limit},
+        )
+        number: int = cursor.fetchone()[0]
+        return number
