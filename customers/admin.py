@@ -1,0 +1,340 @@
+"""Staff's view of who is who: customers, their fields, and imports.
+
+The roof registers the pages of customers and fields: they show what higher floors know.
+"""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from customers import adminkit, contacts, fields, formats, forms, identity, search, sql
+from customers.adminkit import BoundedPaginator, Button, Empty, ProductAdmin
+from customers.models import Customer, CustomerField, FieldType, Import, ImportState
+
+SAMPLE = 50_000  # customers that are looked at to say how many have a value
+
+
+class IdentifiedFilter(admin.SimpleListFilter):
+    """Customers whose CustomerId we know, or visitors."""
+
+    title = "who they are"
+    parameter_name = "who"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("identified", "With a CustomerId"), ("anonymous", "Visitors without")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Customer]
+    ) -> QuerySet[Customer] | None:
+        if self.value() in ("identified", "anonymous"):
+            return queryset.filter(external_id__isnull=self.value() == "anonymous")
+        return None
+
+
+class CustomerChangeList(ChangeList):
+    """A row opens the profile, not the form."""
+
+    def url_for_result(self, result: Customer) -> str:
+        return adminkit.customer_url(result.pk)
+
+
+class CustomerAdmin(ProductAdmin):
+    """The list of customers, and the form that edits one."""
+
+    list_display: Any = ("shown_name", "external_id", "email", "phone", "seen")
+    list_filter: Any = (IdentifiedFilter,)
+    search_fields = ("external_id",)  # what really searches is customers.search
+    search_help_text = "Name, CustomerId, e-mail"
+    sortable_by = ()
+    paginator = BoundedPaginator
+    actions = None
+    empty = Empty(
+        "group",
+        "No customers yet",
+        "Customers come from a CSV file, from your website or from your servers. A file with the "
+        "columns customerId, fieldName and fieldValue is the quickest way to begin.",
+    )
+    add_text = "Add customer"
+    readonly_fields = ("shown_id", "shown_external_id", "seen", "since")
+
+    def header_buttons(self, request: HttpRequest) -> list[Button]:
+        buttons = [b._replace(is_primary=False) for b in super().header_buttons(request)]
+        if request.user.has_perm("customers.add_import"):
+            href = reverse("admin:customers_import_add")
+            buttons.append(Button("Import", href, "upload_file", is_primary=True))
+        return buttons
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Customer]:
+        return Customer.objects.current()
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return CustomerChangeList
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """Show who was here last; beyond some number of customers, who came last."""
+        if adminkit.estimated_rows(Customer) > adminkit.COUNTED_UP_TO:
+            return ("-id",)
+        return (F("last_seen_at").desc(nulls_last=True), "-id")
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, *args: Any, **options: Any
+    ) -> Paginator:
+        """Take the planner's word for the number of all customers."""
+        paginator = super().get_paginator(request, queryset, *args, **options)
+        estimate = adminkit.estimated_rows(Customer)
+        if not request.GET and estimate > adminkit.COUNTED_UP_TO:
+            paginator.count = estimate
+        return paginator
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Customer], search_term: str
+    ) -> tuple[QuerySet[Customer], bool]:
+        if not search_term.strip():
+            return queryset, False
+        try:
+            found = search.find(search_term)
+        except search.TooSlowError:
+            found = []
+            messages.warning(
+                request,
+                "Nobody has this as CustomerId or e-mail, and looking through the values of all "
+                "customers took too long.",
+            )
+        return queryset.filter(pk__in=found), False
+
+    @display(description="Customer")
+    def shown_name(self, customer: Customer) -> SafeString:
+        return adminkit.who(customer)
+
+    @display(description="E-mail", empty_value="–")
+    def email(self, customer: Customer) -> str | None:
+        return contacts.email(customer.fields) or None
+
+    @display(description="Phone", empty_value="–")
+    def phone(self, customer: Customer) -> str | None:
+        return contacts.phone(customer.fields) or None
+
+    @display(description="Last seen")
+    def seen(self, customer: Customer) -> SafeString | str:
+        return adminkit.when(customer.last_seen_at)
+
+    @display(description="First seen")
+    def since(self, customer: Customer) -> SafeString | str:
+        return adminkit.when(customer.first_seen_at)
+
+    @display(description="ID")
+    def shown_id(self, customer: Customer) -> SafeString:
+        return adminkit.copyable(str(customer.pk), "ID")
+
+    @display(description="CustomerId")
+    def shown_external_id(self, customer: Customer) -> SafeString | str:
+        if customer.external_id is None:
+            return "None yet: an anonymous visitor"
+        return adminkit.copyable(customer.external_id, "CustomerId")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
+        return False  # to erase somebody takes more than a row
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Customer | None = None,
+        change: bool = False,
+        **options: Any,
+    ) -> type[ModelForm]:
+        return forms.form_class(fields.known(), is_new=obj is None)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Customer | None = None) -> Any:
+        known = fields.known().values()
+        groups = {
+            "Contact": [f for f in known if contacts.is_contact(f.name)],
+            "Other fields": [f for f in known if not contacts.is_contact(f.name)],
+        }
+        first = self.readonly_fields if obj else ("external_id",)
+        return [
+            ("Identity", {"fields": first}),
+            *(
+                (title, {"fields": [f"value_{field.pk}" for field in members]})
+                for title, members in groups.items()
+                if members
+            ),
+        ]
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Customer:
+        return form.instance  # type: ignore[no-any-return]
+
+    def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
+        source = adminkit.actor(request)
+        with transaction.atomic():
+            if not change:
+                key = (identity.CUSTOMER_ID, form.cleaned_data["external_id"])
+                person = identity.Person((key,), cause=source)
+                obj.pk = identity.resolve([person]).customer_ids[0]
+                obj.external_id = form.cleaned_data["external_id"]
+            fields.set_values({obj.pk: form.typed}, source=source)
+        obj.fields = {**obj.fields, **form.typed} if change else form.typed
+
+    def save_related(self, *args: Any) -> None:
+        """Nothing is related: everything is in `fields`."""
+
+    def log_addition(self, *args: Any) -> None:
+        """Nothing: who wrote what stands in FieldChange, which is erased with the customer."""
+
+    log_change = log_addition
+
+    def response_post_save_change(self, request: HttpRequest, obj: Customer) -> Any:
+        return adminkit.redirect(adminkit.customer_url(obj.pk))
+
+    response_post_save_add = response_post_save_change
+
+
+class CustomerFieldChangeList(ChangeList):
+    """Knows of every field on the page how many customers have a value, and what share that is."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        total, count_by_name = _value_counts()
+        for field in self.result_list:
+            count = min(count_by_name.get(field.name, 0), total)
+            field.filled = (count, round(100 * count / total) if total else 0)
+
+
+class CustomerFieldAdmin(ProductAdmin):
+    """The properties customers may have. Name and type are free until somebody has a value."""
+
+    list_display: Any = ("shown_label", "shown_type", "filled", "personal")
+    search_fields = ("name", "label")
+    search_help_text = "Label or name"
+    ordering = ("name",)
+    actions = None
+    fields = ("name", "type", "label", "description", "is_personal")
+    radio_fields: ClassVar[Any] = {"type": admin.HORIZONTAL}
+    empty = Empty(
+        "list_alt",
+        "No customer fields yet",
+        "A field is something you know about a customer, such as the city or the loyalty points. "
+        "Name each one exactly as in your CRM, then upload the values.",
+    )
+    add_text = "Add field"
+
+    def header_buttons(self, request: HttpRequest) -> list[Button]:
+        buttons = super().header_buttons(request)
+        if request.user.has_perm("customers.add_import"):
+            href = reverse("admin:customers_import_add")
+            buttons.insert(0, Button("Upload values (CSV)", href, "upload_file"))
+        return buttons
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return CustomerFieldChangeList
+
+    @display(description="Field", ordering="name")
+    def shown_label(self, field: CustomerField) -> SafeString:
+        return adminkit.stacked(field, field.name if field.label else field.description)
+
+    @display(description="Type", ordering="type")
+    def shown_type(self, field: CustomerField) -> SafeString:
+        return adminkit.badge(field.get_type_display(), icon=TYPE_ICONS[field.type])
+
+    @display(description="Customers with a value")
+    def filled(self, field: Any) -> SafeString:
+        return adminkit.share(*field.filled)
+
+    @display(description="Personal data")
+    def personal(self, field: CustomerField) -> SafeString | str:
+        return adminkit.badge("Personal", "accent", "lock") if field.is_personal else ""
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: CustomerField | None = None
+    ) -> tuple[str, ...]:
+        return ("name", "type") if obj and _has_values(obj) else ()
+
+    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+        obj = options.get("obj")
+        if obj and _has_values(obj):
+            context["locked"] = "Customers have values in this field: its name and type stay."
+        return super().render_change_form(request, context, **options)
+
+    def has_delete_permission(self, request: HttpRequest, obj: CustomerField | None = None) -> bool:
+        """A field with values is not deleted here: they would stay behind without a name."""
+        may = bool(super().has_delete_permission(request, obj))
+        return may and (obj is None or not _has_values(obj))
+
+
+TYPE_ICONS = {
+    FieldType.STRING: "text_fields",
+    FieldType.NUMBER: "tag",
+    FieldType.DATETIME: "calendar_month",
+    FieldType.BOOLEAN: "toggle_on",
+}
+
+
+def _value_counts() -> tuple[int, dict[str, int]]:
+    """Count customers, and for each field those with a value; from a sample if they are many."""
+    total = adminkit.count_rows(Customer)
+    percent = min(100.0, 100.0 * SAMPLE / total) if total else 100.0
+    return total, sql.count_values(percent)
+
+
+def _has_values(field: CustomerField) -> bool:
+    return Customer.objects.filter(fields__has_key=field.name).exists()
+
+
+@admin.register(Import)
+class ImportAdmin(ProductAdmin):
+    """All imports. To add one is a wizard, to look at one shows how far it is: `wizard`."""
+
+    list_display = ("shown_file", "shown_state", "lines", "customers", "created_by", "started")
+    list_filter = ("state", "kind")
+    actions = None
+    paginator = BoundedPaginator
+    empty = Empty(
+        "upload_file",
+        "Nothing was imported yet",
+        "Upload a CSV file, see what is in it and what is wrong with it, and only then import it.",
+    )
+    add_text = "Import a file"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Import]:
+        return Import.objects.defer("options", "format", "summary")
+
+    @display(description="File")
+    def shown_file(self, run: Import) -> SafeString:
+        return adminkit.stacked(run.file_name, run.get_kind_display())
+
+    @display(description="State")
+    def shown_state(self, run: Import) -> SafeString:
+        return render_to_string("customers/import_state.html", {"run": run})
+
+    @display(description="Lines")
+    def lines(self, run: Import) -> SafeString | str:
+        if not run.rows_total:
+            return "–"
+        failed = f"{formats.number(run.rows_failed)} with errors" if run.rows_failed else ""
+        return adminkit.stacked(formats.number(run.rows_total), failed)
+
+    @display(description="Customers")
+    def customers(self, run: Import) -> SafeString | str:
+        if run.state not in (ImportState.DONE, ImportState.STOPPED, ImportState.IMPORTING):
+            return "–"
+        new = formats.number(run.customers_created)
+        return adminkit.stacked(f"{new} new", f"{formats.number(run.customers_updated)} updated")
+
+    @display(description="When")
+    def started(self, run: Import) -> SafeString | str:
+        return adminkit.when(run.created_at)
+
+    def has_change_permission(self, request: HttpRequest, obj: Import | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Import | None = None) -> bool:
+        return False
