@@ -1,0 +1,36 @@
+"""Forgetting: what this floor keeps of customers, and sources with all that came from them."""
+
+from collections.abc import Collection
+
+from django.db.models import Exists, OuterRef
+
+from customers import changes
+from events.models import DiscoveredField, Event, EventName, Inbox, Quarantine, Receipt, Source
+
+EVERYTHING = "everything"  # the fact that all segments of a customer must be looked at
+
+
+def forget(customer_ids: Collection[int]) -> None:
+    """Remove the events of these customers. A late copy of one is still known as a copy.
+
+    Call it inside a transaction, after the floors above have forgotten them.
+    """
+    Event.objects.filter(customer__in=customer_ids).delete()
+
+
+def forget_sources(source_ids: Collection[int]) -> None:
+    """Remove sources with everything that came from them; their keys are refused from now on.
+
+    Customers stay, and those who lose events are queued for the segments. Event names that
+    nothing bears any more go too. Call it inside a transaction.
+    """
+    Source.objects.filter(pk__in=source_ids).delete()
+    events = Event.objects.filter(source__in=source_ids)
+    losers = {*events.values_list("customer_id", flat=True)}
+    name_ids = {*events.values_list("name_id", flat=True)}
+    events.delete()
+    for model in (Inbox, Receipt, Quarantine, DiscoveredField):
+        model.objects.filter(source__in=source_ids).delete()
+    unused = EventName.objects.filter(pk__in=name_ids)
+    unused.filter(~Exists(Event.objects.filter(name=OuterRef("pk")))).delete()
+    changes.record(changes.Fact(customer_id, EVERYTHING) for customer_id in sorted(losers))

@@ -1,0 +1,14 @@
+"""Forgetting customers: what this floor keeps of them."""
+
+from collections.abc import Collection
+
+from segments.models import Membership, MembershipChange, Recheck
+
+
+def forget(customer_ids: Collection[int]) -> None:
+    """Remove these customers from all segments, with the history; nobody is told.
+
+    Call it inside a transaction that holds them, after the floor above has forgotten them.
+    """
+    for model in (Membership, MembershipChange, Recheck):
+        model.objects.filter(customer__in=customer_ids).delete()

@@ -1,0 +1,260 @@
+"""The tag in a real browser, against a server that can be told to fail."""
+
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+SCRIPT = Path(__file__).parents[2] / "static" / "cdp.js"
+TAG = '<script async src="/cdp.js" data-write-key="KEY"></script>'
+
+
+class Site(ThreadingHTTPServer):
+    """A website with the tag, and the CDP that it reports to."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.head = TAG
+        self.statuses = []  # of the next answers; 200 once they are used up
+        self.envelopes = []  # accepted or not, as they came
+        self.accepted = []  # messages
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def names(self):
+        """What the accepted messages are about, in order, copies left out."""
+        messages = {message["messageId"]: message for message in self.accepted}
+        return [m.get("event") or m["type"] for m in messages.values()]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/cdp.js":
+            return self._answer(200, SCRIPT.read_bytes(), "text/javascript")
+        html = f"<!doctype html><title>{self.path}</title>{self.server.head}<p>Hello"
+        return self._answer(200, html.encode(), "text/html")
+
+    def do_POST(self):
+        text = self.rfile.read(int(self.headers["Content-Length"]))
+        envelope = {"path": self.path, **json.loads(text)}
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        self.server.envelopes.append(envelope)
+        if status == 200:
+            self.server.accepted += envelope["batch"]
+        return self._answer(status, b"{}", "application/json")
+
+    def _answer(self, status, body, content_type):
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", len(body))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def site():
+    server = Site()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def wait_for(page, condition, seconds=10):
+    for _ in range(seconds * 20):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("it did not happen")
+
+
+def settle(page):
+    """Long enough for anything that is not to happen to happen."""
+    page.wait_for_timeout(700)
+
+
+def test_tag_is_smaller_than_6_kilobytes_compressed():
+    assert len(gzip.compress(SCRIPT.read_bytes(), 9)) < 6 * 1024
+
+
+def test_page_view_is_sent_by_itself_once(page, site):
+    page.goto(f"{site.url}/shoes?utm_source=mail&utm_campaign=spring")
+    settle(page)
+    [message] = site.accepted
+    assert message["type"] == "page"
+    assert message["properties"]["path"] == "/shoes"
+    assert message["context"]["campaign"] == {"source": "mail", "name": "spring"}
+    assert message["anonymousId"] == page.evaluate("cdp.user().anonymousId")
+    [envelope] = site.envelopes
+    assert (envelope["path"], envelope["writeKey"]) == ("/v1/batch", "KEY")
+    assert envelope["sentAt"] >= message["timestamp"]
+
+
+def test_calls_made_before_the_script_has_loaded_are_sent_in_order(page, site):
+    site.head = """<script>cdp = []; cdp.push(["track", "First"]); cdp.push(["track", "Second"]);
+        cdp.push(["load", "KEY", {autoPage: false}]); cdp.push(["track", "Third"])</script>
+        <script async src="/cdp.js"></script>"""
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    settle(page)
+    assert site.names() == ["First", "Second", "Third"]
+
+
+def test_stub_of_segments_snippet_is_taken_over(page, site):
+    site.head = """<script>
+        var i = "analytics", analytics = window[i] = []; analytics._writeKey = "KEY";
+        for (const name of ["track", "page", "identify"])
+          analytics[name] = (...rest) => analytics.push([name, ...rest]);
+        analytics.page(); analytics.track("Hello");
+        var t = document.createElement("script"); t.async = true; t.src = "/cdp.js";
+        t.setAttribute("data-global-segment-analytics-key", i); document.head.append(t);
+        </script>"""
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    settle(page)
+    assert site.names() == ["page", "Hello"]
+
+
+def test_navigation_without_loading_is_a_page_view(page, site):
+    page.goto(f"{site.url}/one")
+    wait_for(page, lambda: len(site.accepted) == 1)
+    page.evaluate("history.pushState(null, '', '/two')")
+    wait_for(page, lambda: len(site.accepted) == 2)
+    page.evaluate("history.replaceState({scroll: 5}, '', '/two#footnote')")
+    page.go_back()
+    wait_for(page, lambda: len(site.accepted) == 3)
+    settle(page)
+    paths = [message["properties"]["path"] for message in site.accepted]
+    assert paths == ["/one", "/two", "/one"]
+    assert site.accepted[1]["properties"]["referrer"] == f"{site.url}/one"
+
+
+def test_page_call_of_the_site_itself_replaces_the_automatic_one(page, site):
+    site.head += '<script>cdp = []; cdp.push(["page", "Shoes", {size: 42}])</script>'
+    page.goto(f"{site.url}/shoes")
+    wait_for(page, lambda: site.accepted)
+    settle(page)
+    [message] = site.accepted
+    assert message["name"] == "Shoes"
+    assert message["properties"]["size"] == 42
+
+
+def test_identify_stays_and_reset_makes_a_new_visitor(page, site):
+    page.goto(site.url)
+    page.wait_for_function("window.cdp && cdp.user")
+    page.evaluate("""cdp.identify(42, {plan: "gold"}); cdp.track("Known");
+                     cdp.reset(); cdp.track("Unknown")""")
+    wait_for(page, lambda: len(site.accepted) == 4)
+    by_name = {m.get("event") or m["type"]: m for m in site.accepted}
+    assert by_name["identify"]["userId"] == by_name["Known"]["userId"] == "42"
+    assert by_name["identify"]["traits"] == {"plan": "gold"}
+    assert "userId" not in by_name["Unknown"]
+    assert by_name["Unknown"]["anonymousId"] != by_name["Known"]["anonymousId"]
+
+
+def test_message_is_sent_again_until_the_server_has_stored_it(page, site):
+    site.statuses = [503, 429]
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    assert len(site.envelopes) == 3
+    assert len({e["batch"][0]["messageId"] for e in site.envelopes}) == 1
+    settle(page)
+    assert len(site.envelopes) == 3
+    assert page.evaluate("Object.keys(localStorage)") == ["cdp_anonymous_id"]
+
+
+def test_message_that_the_server_refuses_is_not_sent_again(page, site):
+    site.statuses = [400]
+    page.goto(site.url)
+    wait_for(page, lambda: site.envelopes)
+    page.evaluate("cdp.track('Next')")
+    wait_for(page, lambda: site.accepted)
+    settle(page)
+    assert site.names() == ["Next"]
+
+
+def test_request_that_is_too_large_is_split(page, site):
+    site.head = '<script async src="/cdp.js" data-write-key="KEY" data-auto-page="false"></script>'
+    site.statuses = [413]
+    page.goto(site.url)
+    page.wait_for_function("window.cdp && cdp.user")
+    page.evaluate("for (let n = 0; n < 40; n++) cdp.track(`Number ${n}`)")
+    wait_for(page, lambda: len(site.accepted) == 40)
+    assert site.names() == [f"Number {n}" for n in range(40)]
+    assert max(len(e["batch"]) for e in site.envelopes[1:]) < len(site.envelopes[0]["batch"])
+
+
+def test_what_happens_offline_is_sent_when_the_network_is_back(page, site):
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    page.context.set_offline(True)
+    page.evaluate("cdp.track('On the train')")
+    settle(page)
+    assert site.names() == ["page"]
+    page.context.set_offline(False)
+    wait_for(page, lambda: len(site.accepted) == 2)
+    assert site.names() == ["page", "On the train"]
+
+
+def test_queue_survives_the_page(page, site):
+    site.statuses = [503] * 3
+    page.goto(f"{site.url}/one")
+    wait_for(page, lambda: site.envelopes)
+    page.evaluate("cdp.track('Not stored yet')")
+    page.goto(f"{site.url}/two")
+    wait_for(page, lambda: len(site.names()) == 3)
+    assert site.names() == ["page", "Not stored yet", "page"]
+
+
+def test_last_words_of_a_page_are_sent_while_it_closes(page, site):
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    page.evaluate("cdp.track('Goodbye'); location.href = 'about:blank'")
+    wait_for(page, lambda: "Goodbye" in site.names())
+
+
+def test_visitor_is_known_by_the_cookie_when_storage_was_cleared(page, site):
+    page.goto(site.url)
+    page.wait_for_function("window.cdp && cdp.user")
+    before = page.evaluate("cdp.user().anonymousId")
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    page.wait_for_function("window.cdp && cdp.user")
+    assert page.evaluate("cdp.user().anonymousId") == before
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "Object.defineProperty(window, 'localStorage', {get() { throw new Error('forbidden') }})",
+        "Storage.prototype.setItem = () => { throw new Error('full') }",
+        "crypto.randomUUID = undefined",
+    ],
+)
+def test_tag_works_where_the_browser_lacks_something(page, site, missing):
+    page.add_init_script(missing)
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    page.evaluate("cdp.track('Still here')")
+    wait_for(page, lambda: len(site.accepted) == 2)
+    assert len({message["anonymousId"] for message in site.accepted}) == 1
+    assert len(site.accepted[0]["messageId"]) == 36
+
+
+def test_script_that_is_on_the_page_twice_counts_once(page, site):
+    site.head = TAG * 2
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    settle(page)
+    assert len(site.accepted) == 1
