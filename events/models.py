@@ -103,11 +103,13 @@ class Event(models.Model):
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=Now())
     amount = NumericField(null=True)
-    currency = models.CharField(max_length=3, null=True)
+    currency = models.CharField(max_length=3, null=True)  # noqa: DJ001 (null: not known)
     properties = ExactJSONField()
+    context = ExactJSONField(null=True, help_text="Sent along: page, campaign, clock; our notes.")
 
     class Meta:
         indexes = [
+            models.Index("id", name="event_by_id"),  # the latest of all: grows at one end only
             models.Index(
                 fields=["customer", "name", "occurred_at"],
                 include=["amount", "currency", "source", "id"],
@@ -124,8 +126,25 @@ class Event(models.Model):
         return f"event {self.id}"
 
 
+class DiscoveredField(models.Model):
+    """A trait that came in and is no customer field yet: offered to staff as one."""
+
+    name = models.TextField(primary_key=True)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    type = models.CharField(max_length=8, help_text="As its example looks.")
+    example = models.TextField()
+    first_seen_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Quarantine(models.Model):
-    """An event we could not take: why, and the event itself, so that it can be mended and replayed."""
+    """An event we could not take: why, and the event itself, to be mended and replayed."""
 
     id = models.BigAutoField(primary_key=True)
     source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False)

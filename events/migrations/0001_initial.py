@@ -86,6 +86,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DiscoveredField',
+            fields=[
+                ('name', models.TextField(primary_key=True, serialize=False)),
+                ('type', models.CharField(help_text='As its example looks.', max_length=8)),
+                ('example', models.TextField()),
+                ('first_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('last_seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('source', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='events.source')),
+            ],
+            options={
+                'ordering': ['name'],
+            },
+        ),
+        migrations.CreateModel(
             name='Event',
             fields=[
                 ('pk', models.CompositePrimaryKey('customer_id', 'id', blank=True, editable=False, primary_key=True, serialize=False)),
@@ -97,12 +111,13 @@ class Migration(migrations.Migration):
                 ('amount', customers.exact.NumericField(null=True)),
                 ('currency', models.CharField(max_length=3, null=True)),
                 ('properties', customers.exact.ExactJSONField()),
+                ('context', customers.exact.ExactJSONField(help_text='Sent along: page, campaign, clock; our notes.', null=True)),
                 ('customer', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='customers.customer')),
                 ('name', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='events.eventname')),
                 ('source', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='events.source')),
             ],
             options={
-                'indexes': [models.Index(fields=['customer', 'name', 'occurred_at'], include=('amount', 'currency', 'source', 'id'), name='event_by_customer'), models.Index(fields=['name', 'customer', 'occurred_at'], include=('amount', 'currency', 'source', 'id'), name='event_by_name')],
+                'indexes': [models.Index(models.F('id'), name='event_by_id'), models.Index(fields=['customer', 'name', 'occurred_at'], include=('amount', 'currency', 'source', 'id'), name='event_by_customer'), models.Index(fields=['name', 'customer', 'occurred_at'], include=('amount', 'currency', 'source', 'id'), name='event_by_name')],
             },
         ),
     ]

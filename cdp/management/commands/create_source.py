@@ -1,0 +1,22 @@
+"""Make a source from the command line, for automation."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from events import sources
+from events.models import SourceKind
+
+
+class Command(BaseCommand):
+    help = "Make a source and print its write key, nothing else."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="what people call it")
+        parser.add_argument(
+            "--kind", choices=SourceKind.values, default=SourceKind.WEBSITE, help="what it is"
+        )
+
+    def handle(self, *args: Any, name: str, kind: str, **options: Any) -> None:
+        self.stdout.write(sources.create(name, kind).write_key)

@@ -1,0 +1,148 @@
+"""Who is who: turn the identifiers that arrive into customers, creating and merging as needed."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+
+from customers import changes, merging, sql
+from customers.matching import ANONYMOUS_ID, CUSTOMER_ID, JOINING, Key, Matcher, Person, Profile
+
+__all__ = ["ANONYMOUS_ID", "CUSTOMER_ID", "Key", "Person", "RacedError", "Resolution", "resolve"]
+
+EMAIL = "email"
+PHONE = "phone"
+MAX_LENGTH = 200  # characters of an identifier; an index row holds no more than 2.7 KB
+ATTEMPTS = 5  # of resolving a batch while others create the same customers
+
+_NOBODY = {"", "undefined", "nil", "null", "none", "nan", "true", "false", "anonymous", "guest"}
+_NOBODY |= {"unknown", "test", "id", "distinct_id", "[object object]", "-1"}
+_ZEROS_OR_DASHES = re.compile(r"[0-]+")
+_EMAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_PHONE_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+_PHONE_DECORATION = re.compile(r"[\s()./-]|^00")
+
+
+class RacedError(Exception):
+    """Others kept changing the same identifiers; the batch may be tried again."""
+
+
+class Resolution(NamedTuple):
+    """What became of a batch of people, in their order.
+
+    `merged` has each customer who was absorbed, with who they are now: rows that belong to
+    customers on higher floors must follow. `moved` are identifiers that changed hands.
+    """
+
+    customer_ids: list[int]
+    merged: Mapping[int, int]
+    moved: Mapping[Key, int]
+
+
+def normalise(kind: str, value: str) -> str | None:
+    """Return the value as we compare it, or None if it can be nobody's.
+
+    E-mails are compared without regard to case; a phone number counts only in its international
+    form. Programs send words like "undefined" or "anonymous" for want of an id: they name nobody.
+    """
+    text = unicodedata.normalize("NFC", value).strip()
+    if text.lower() in _NOBODY or _ZEROS_OR_DASHES.fullmatch(text) or len(text) > MAX_LENGTH:
+        return None
+    if kind == EMAIL:
+        return text.lower() if _EMAIL_ADDRESS.fullmatch(text) else None
+    if kind == PHONE:
+        number = _PHONE_DECORATION.sub(lambda found: "+" if found[0] == "00" else "", text)
+        return number if _PHONE_NUMBER.fullmatch(number) else None
+    return text
+
+
+def resolve(people: Sequence[Person]) -> Resolution:
+    """Find each person's customer, in order, creating, identifying and merging as they tell.
+
+    Works as if people came one by one; the number of statements does not depend on how many.
+    Writes the facts of what became known. Identifiers must be normalised, each person must have
+    one. Call it inside a transaction: it holds the customers until the end, so that nobody
+    merges them meanwhile. Raises `RacedError` when others were faster too often.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            with transaction.atomic():
+                return _resolve(people)
+        except _Raced:
+            continue
+    raise RacedError(f"{len(people)} people changed under our hands {ATTEMPTS} times")
+
+
+class _Raced(Exception):  # noqa: N818
+    """What was read is no longer so: read again."""
+
+
+def _resolve(people: Sequence[Person]) -> Resolution:
+    keys = sorted({key for person in people for key in person.identifiers})
+    owner_ids = sql.select_owners(keys)
+    known = _lock(set(owner_ids.values()))
+    joining = JOINING | frozenset(settings.TRUSTED_IDENTIFIERS)
+    matcher = Matcher({key: known[owner_id] for key, owner_id in owner_ids.items()}, joining)
+    profiles = [matcher.see(person) for person in people]
+    is_settled = not (matcher.absorptions or matcher.moved or matcher.identified)
+    if not is_settled and sql.select_owners(keys) != owner_ids:
+        raise _Raced
+    _write(matcher, known)
+    merged = {a.absorbed.id: a.absorbed.current().id for a in matcher.absorptions}
+    moved = {key: profile.current().id for key, profile in matcher.moved.items()}
+    return Resolution([profile.current().id for profile in profiles], merged, moved)
+
+
+def _lock(customer_ids: set[int]) -> dict[int, Profile]:
+    """Hold these customers, so that nobody else merges or identifies them."""
+    known = {}
+    for customer_id, external_id, merged_into_id in sql.lock_profiles(sorted(customer_ids)):
+        if merged_into_id is not None:
+            raise _Raced
+        known[customer_id] = Profile(customer_id, external_id, (0, customer_id))
+    if len(known) < len(customer_ids):
+        raise _Raced  # one was erased
+    return known
+
+
+def _write(matcher: Matcher, known: Mapping[int, Profile]) -> None:
+    """Store what was decided. Customers before identifiers, which only name them."""
+    if matcher.created:
+        _create(matcher.created)
+    if seen := [p for p in known.values() if p.last_seen_at]:
+        sql.note_seen([(p.id, p.first_seen_at, p.last_seen_at) for p in seen])
+    if matcher.identified:
+        sql.set_external_ids(sorted((p.id, p.external_id) for p in matcher.identified.values()))
+    _write_identifiers(matcher)
+    changes.record(_facts(matcher))
+    if matcher.absorptions:
+        merging.absorb(
+            [merging.Absorbed(a.survivor.id, a.absorbed.id, a.cause) for a in matcher.absorptions]
+        )
+
+
+def _create(profiles: Sequence[Profile]) -> None:
+    ids = sql.insert_customers([(p.external_id, p.first_seen_at, p.last_seen_at) for p in profiles])
+    for profile, customer_id in zip(profiles, ids, strict=True):
+        profile.id = customer_id
+
+
+def _write_identifiers(matcher: Matcher) -> None:
+    if matcher.claimed:
+        rows = sorted((*key, profile.id) for key, profile in matcher.claimed.items())
+        if sql.insert_identifiers(rows) < len(rows):
+            raise _Raced
+    if matcher.moved:
+        sql.repoint_identifiers(sorted((*key, p.id) for key, p in matcher.moved.items()))
+
+
+def _facts(matcher: Matcher) -> list[changes.Fact]:
+    new = [changes.Fact(profile.id, changes.NEW) for profile in matcher.created]
+    identified = [
+        changes.Fact(customer_id, changes.field("@identified"))
+        for customer_id in matcher.identified
+    ]
+    return new + identified

@@ -1,0 +1,136 @@
+"""Who is meant: the decisions of identity resolution, in memory and in the order things came."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+Key: TypeAlias = tuple[str, str]  # (kind, value) of an identifier, normalised
+
+CUSTOMER_ID = "customer_id"
+ANONYMOUS_ID = "anonymous_id"
+JOINING = frozenset({CUSTOMER_ID, ANONYMOUS_ID})  # kinds that always tell who somebody is
+
+
+class Person(NamedTuple):
+    """Somebody as one message names them: identifiers, the strongest first.
+
+    `at` is when they were seen, if they were; `cause` says for people what told us.
+    """
+
+    identifiers: tuple[Key, ...]
+    at: datetime | None = None
+    cause: str = ""
+
+
+@dataclass(eq=False)
+class Profile:
+    """A customer while we decide: stored already, or to be created (`id` 0 until then)."""
+
+    id: int
+    external_id: str | None
+    age: tuple[int, int]  # of two, the lesser is older
+    merged_into: "Profile | None" = None
+    first_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None
+
+    def current(self) -> "Profile":
+        """Return who this is by now, after the merges so far."""
+        profile = self
+        while profile.merged_into is not None:
+            profile = profile.merged_into
+        return profile
+
+    def note_seen(self, at: datetime | None) -> None:
+        if at is not None:
+            self.first_seen_at = min(at, self.first_seen_at or at)
+            self.last_seen_at = max(at, self.last_seen_at or at)
+
+
+class Absorption(NamedTuple):
+    survivor: Profile
+    absorbed: Profile
+    cause: str
+
+
+@dataclass
+class Matcher:
+    """Decides person after person; holds what must be written when all are decided.
+
+    `owners` has the stored owner of each identifier, and each new or moved one after it is seen.
+    """
+
+    owners: dict[Key, Profile]
+    joining: frozenset[str]
+    created: list[Profile] = field(default_factory=list)
+    claimed: dict[Key, Profile] = field(default_factory=dict)
+    moved: dict[Key, Profile] = field(default_factory=dict)
+    identified: dict[int, Profile] = field(default_factory=dict)
+    absorptions: list[Absorption] = field(default_factory=list)
+
+    def see(self, person: Person) -> Profile:
+        """Return whom the person is, having noted what that changes.
+
+        Joining identifiers look people up; the others (an e-mail that is not trusted) only where
+        nothing stronger is given. Two customers with different CustomerIds stay two: the weaker
+        identifier goes to the one named by the stronger.
+        """
+        keys = self._telling(person)
+        external_id = next((value for kind, value in keys if kind == CUSTOMER_ID), None)
+        profile, foreign = self._meet(keys, external_id, person.cause)
+        if external_id is not None and profile.external_id is None:
+            self._identify(profile, external_id)
+        for key in foreign:
+            self._give(key, profile)
+        for key in person.identifiers:
+            if key not in self.owners:
+                self._give(key, profile)
+        profile.note_seen(person.at)
+        return profile
+
+    def _telling(self, person: Person) -> tuple[Key, ...]:
+        strong = tuple(key for key in person.identifiers if key[0] in self.joining)
+        return strong or next(
+            ((key,) for key in person.identifiers if key in self.owners), person.identifiers[:1]
+        )
+
+    def _meet(
+        self, keys: Iterable[Key], external_id: str | None, cause: str
+    ) -> tuple[Profile, list[Key]]:
+        """Find or make the one profile of these keys; also return the keys others hold."""
+        profile: Profile | None = None
+        foreign: list[Key] = []
+        for key in keys:
+            owner = self.owners[key].current() if key in self.owners else None
+            if owner is None or owner is profile:
+                continue
+            wanted = profile.external_id if profile is not None else None
+            if owner.external_id and (wanted or external_id) not in (None, owner.external_id):
+                foreign.append(key)
+            else:
+                profile = owner if profile is None else self._merge(profile, owner, cause)
+        return profile or self._create(), foreign
+
+    def _create(self) -> Profile:
+        profile = Profile(0, None, (1, len(self.created)))
+        self.created.append(profile)
+        return profile
+
+    def _merge(self, one: Profile, other: Profile, cause: str) -> Profile:
+        """Make two one: the identified survives, else the older."""
+        survivor, absorbed = sorted((one, other), key=lambda p: (p.external_id is None, p.age))
+        absorbed.merged_into = survivor
+        self.absorptions.append(Absorption(survivor, absorbed, cause))
+        return survivor
+
+    def _identify(self, profile: Profile, external_id: str) -> None:
+        profile.external_id = external_id
+        if profile.id:
+            self.identified[profile.id] = profile
+
+    def _give(self, key: Key, profile: Profile) -> None:
+        if key in self.owners and key not in self.claimed:
+            self.moved[key] = profile
+        else:
+            self.claimed[key] = profile
+        self.owners[key] = profile

@@ -1,0 +1,100 @@
+"""Two customers who turn out to be one: carry what the absorbed had to the survivor."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from customers import changes, exact, sql
+from customers.changes import Fact
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class Absorbed(NamedTuple):
+    survivor_id: int
+    absorbed_id: int
+    cause: str
+
+
+def absorb(absorptions: Sequence[Absorbed]) -> None:
+    """Carry out these merges, in order; the absorbed stay as signposts to who they are now.
+
+    A survivor's field stands unless the absorbed one's was written later. What belongs to
+    customers on higher floors is theirs to carry. Call it inside a transaction that holds all
+    customers concerned.
+    """
+    now = _final(absorptions)
+    pairs = sorted(now.items())
+    _move_identifiers(absorptions, pairs)
+    _merge_profiles(now)
+    sql.move_field_changes(pairs)
+    sql.leave_signposts(pairs)
+    changes.record(
+        Fact(customer_id, changes.merged(absorbed_id))
+        for absorbed_id, survivor_id in pairs
+        for customer_id in (survivor_id, absorbed_id)
+    )
+
+
+def _final(absorptions: Sequence[Absorbed]) -> dict[int, int]:
+    """Return {absorbed: who they are after all of these}."""
+    into = {a.absorbed_id: a.survivor_id for a in absorptions}
+    final = {}
+    for absorbed_id, survivor_id in into.items():
+        while survivor_id in into:
+            survivor_id = into[survivor_id]
+        final[absorbed_id] = survivor_id
+    return final
+
+
+def _move_identifiers(absorptions: Sequence[Absorbed], pairs: Sequence[tuple[int, int]]) -> None:
+    """Give the survivors the identifiers, and note with each merge which ones it moved."""
+    of_customer: dict[int, list[list[str]]] = {}
+    for kind, value, absorbed_id in sql.inherit_identifiers(pairs):
+        of_customer.setdefault(absorbed_id, []).append([kind, value])
+    rows = []
+    for survivor_id, absorbed_id, cause in absorptions:
+        moved = sorted(of_customer.get(absorbed_id, []))
+        of_customer.setdefault(survivor_id, []).extend(moved)
+        rows.append((survivor_id, absorbed_id, cause, exact.dumps(moved)))
+    sql.insert_merges(rows)
+
+
+def _merge_profiles(now: Mapping[int, int]) -> None:
+    everyone = sorted({*now, *now.values()})
+    rows = {row[0]: row for row in sql.select_profiles(everyone)}
+    written_at = {(c, name): at for c, name, at in sql.select_last_writes(everyone)}
+    parts: dict[int, list[int]] = {survivor_id: [survivor_id] for survivor_id in now.values()}
+    for absorbed_id, survivor_id in now.items():
+        parts[survivor_id].append(absorbed_id)
+    merged = []
+    for survivor_id, members in sorted(parts.items()):
+        values = {member: exact.loads(rows[member][1]) for member in members}
+        firsts = [rows[member][2] for member in members if rows[member][2]]
+        lasts = [rows[member][3] for member in members if rows[member][3]]
+        merged.append(
+            (
+                survivor_id,
+                exact.dumps(_merge_fields(values, written_at)),
+                min(firsts, default=None),
+                max(lasts, default=None),
+            )
+        )
+    sql.update_profiles(merged)
+
+
+def _merge_fields(
+    values: Mapping[int, Mapping[str, Any]], written_at: Mapping[tuple[int, str], datetime]
+) -> dict[str, Any]:
+    """Take each field from whoever wrote it last, from the first (the survivor) if in doubt.
+
+    To clear a field is to write it: a value cleared last stays cleared.
+    """
+    names = {name for owner in values for name in values[owner]}
+    merged = {}
+    for name in sorted(names):
+        writers = [o for o in values if name in values[o] or (o, name) in written_at]
+        last = max(writers, key=lambda owner: written_at.get((owner, name), _NEVER))
+        if name in values[last]:
+            merged[name] = values[last][name]
+    return merged

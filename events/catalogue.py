@@ -1,0 +1,32 @@
+"""The catalogue of event names, and of traits that are no customer fields yet."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from customers import fields
+from events import payload, sql
+from events.models import EventName
+
+MAX_DISCOVERED: Final = 1_000  # names; more come from an attack or a mistake, and help nobody
+
+
+def ids(names: Collection[str]) -> dict[str, int]:
+    """Return the small id of each event name, adding the names that are new."""
+    known = _ids(names)
+    if len(known) < len(names):
+        sql.insert_names(sorted(set(names) - known.keys()))
+        known = _ids(names)
+    return known
+
+
+def _ids(names: Collection[str]) -> dict[str, int]:
+    return dict(EventName.objects.filter(name__in=names).values_list("name", "id"))
+
+
+def discover(examples: Mapping[str, tuple[int, Any]]) -> None:
+    """Remember traits that are no fields, by name with (source id, example)."""
+    rows = [
+        (name, source_id, str(fields.guess_type(example)), payload.write(example).decode()[:200])
+        for name, (source_id, example) in sorted(examples.items())
+    ]
+    sql.insert_discovered(rows, MAX_DISCOVERED)

@@ -1,0 +1,239 @@
+"""One event as it came → one message we can store, or the reason why we cannot."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django.conf import settings
+
+from customers import identity
+from customers.identity import ANONYMOUS_ID, CUSTOMER_ID, EMAIL, PHONE, Key
+from events import amounts, limits, payload, timing
+from events.models import Source
+
+CALLS: Final = {"track", "identify", "page", "screen", "group", "alias"}
+HISTORICAL: Final = "import"  # as a call or type: times are taken as they are
+STORED_AS: Final = {"page": "Page Viewed", "screen": "Screen Viewed"}
+MAX_NAME: Final = 200  # characters
+MAX_MESSAGE_ID: Final = 100  # characters
+_OF_PAGE: Final = ("url", "path", "title", "referrer", "search")
+_NOT_KEPT: Final = ("traits", "ip", "userAgentData")  # of a context: told elsewhere, or private
+
+
+class RefusedError(Exception):
+    """An event that cannot be taken. `code` is stable, the message is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the events of one request have in common."""
+
+    source: Source
+    call: str
+    received_at: datetime
+    is_plain: bool = False
+    is_historical: bool = False
+    sent_at: Any = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Message:
+    """An event, clean and typed. `name` is None for calls that are no event of the customer."""
+
+    envelope: Envelope
+    event: Mapping[str, Any]
+    call: str
+    message_id: str
+    identifiers: tuple[Key, ...]
+    occurred_at: datetime
+    name: str | None = None
+    properties: bytes = b"{}"
+    context: bytes = b"{}"
+    amount: Decimal | None = None
+    currency: str | None = None
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+
+def clean(raw: Any, envelope: Envelope) -> Message:
+    """Apply every rule for events to one of them. Raises `RefusedError`."""
+    event = _scrubbed(raw, envelope)
+    call = _call(event, envelope)
+    context = {**envelope.context, **_object(event, "context", or_else={})}
+    notes: list[str] = []
+    identifiers = _identifiers(event, call, _traits(event, context), notes)
+    if not identifiers:
+        raise RefusedError("no_identity", "The event names nobody: no userId, no anonymousId.")
+    message = Message(
+        envelope=envelope,
+        event=event,
+        call=call,
+        message_id=_message_id(event, call, notes),
+        identifiers=identifiers,
+        occurred_at=_occurred_at(event, envelope),
+    )
+    if call in ("track", "page", "screen"):
+        _add_event(message, event, context, notes)
+    elif call in ("identify", "group"):
+        prefix = "group." if call == "group" else ""
+        message.traits = {prefix + name: value for name, value in _flat(_traits(event, context))}
+    return message
+
+
+def _scrubbed(raw: Any, envelope: Envelope) -> Mapping[str, Any]:
+    if not isinstance(raw, dict):
+        raise RefusedError("not_an_object", "An event must be a JSON object.")
+    event: Mapping[str, Any] = raw if envelope.is_plain else payload.scrub(raw)
+    try:
+        limits.check(event)
+    except limits.LimitError as error:
+        raise RefusedError(error.code, str(error)) from error
+    return event
+
+
+def _call(event: Mapping[str, Any], envelope: Envelope) -> str:
+    given = event.get("type") or envelope.call
+    if given == HISTORICAL:
+        given = envelope.call
+    if isinstance(given, str) and given in CALLS:
+        return given
+    raise RefusedError("unknown_type", f"{str(given)[:60]!r} is no type; there are {_LIST}.")
+
+
+_LIST = ", ".join(sorted(CALLS))
+
+
+def _object(
+    event: Mapping[str, Any], key: str, *, or_else: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    """Return a member that must be an object, {} if it is absent."""
+    value = event.get(key)
+    if value is None or value == "":
+        return {}
+    if isinstance(value, dict):
+        return value
+    if or_else is not None:
+        return or_else
+    raise RefusedError(f"bad_{key}", f"{key} must be an object.")
+
+
+def _traits(event: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _object(event, "traits") or _object(context, "traits", or_else={})
+
+
+def _identifiers(
+    event: Mapping[str, Any], call: str, traits: Mapping[str, Any], notes: list[str]
+) -> tuple[Key, ...]:
+    """Return whom the event names, the strongest first; note ids that name nobody."""
+    given = [(CUSTOMER_ID, event.get("userId")), (ANONYMOUS_ID, event.get("anonymousId"))]
+    if call == "alias" and event.get("previousId") != event.get("userId"):
+        given.append((ANONYMOUS_ID, event.get("previousId")))
+    keys = _normalised(given, notes)
+    if call == "identify" or not keys:
+        keys |= _normalised([(kind, traits.get(kind)) for kind in (EMAIL, PHONE)], notes)
+    return tuple(keys)
+
+
+def _normalised(given: Iterable[tuple[str, Any]], notes: list[str]) -> dict[Key, None]:
+    keys: dict[Key, None] = {}
+    for kind, raw in given:
+        if raw is None or raw == "":
+            continue
+        value = identity.normalise(kind, _text(raw))
+        if value is None:
+            notes.append(f"{kind} {_text(raw)[:60]!r} names nobody")
+        else:
+            keys[kind, value] = None
+    return keys
+
+
+def _text(raw: Any) -> str:
+    """Return an id as text: 42 and 42.0 are "42", as they are to the clients that send them."""
+    if isinstance(raw, float | Decimal) and raw == int(raw):
+        return str(int(raw))
+    return str(raw) if isinstance(raw, str | int | float | Decimal) else "[object Object]"
+
+
+def _message_id(event: Mapping[str, Any], call: str, notes: list[str]) -> str:
+    raw = event.get("messageId")
+    given = _text(raw).strip() if raw is not None else ""
+    if 0 < len(given) <= MAX_MESSAGE_ID:
+        return given
+    if given:
+        notes.append("messageId over 100 characters, shortened")
+        return "long-" + hashlib.sha256(given.encode()).hexdigest()
+    notes.append("messageId missing, derived from the content")
+    content = sorted((key, value) for key, value in event.items() if key != "sentAt")
+    return "made-" + hashlib.sha256(payload.write([call, content])).hexdigest()
+
+
+def _occurred_at(event: Mapping[str, Any], envelope: Envelope) -> datetime:
+    try:
+        return timing.occurred(
+            event,
+            sent_at=event.get("sentAt") or envelope.sent_at,
+            received_at=envelope.received_at,
+            is_historical=envelope.is_historical or event.get("type") == HISTORICAL,
+        )
+    except timing.BadTimeError as error:
+        raise RefusedError("bad_time", str(error)) from error
+
+
+def _add_event(
+    message: Message, event: Mapping[str, Any], context: Mapping[str, Any], notes: list[str]
+) -> None:
+    properties = _object(event, "properties")
+    if message.call != "track":
+        properties = {**_page(event, context), **properties}
+    message.name = STORED_AS.get(message.call) or _name(event)
+    message.properties = payload.write(properties)
+    message.amount = amounts.amount(message.name, properties)
+    default = message.envelope.source.currency or settings.CURRENCY
+    message.currency = amounts.currency(properties, default)
+    message.context = payload.write(_kept(event, context, message.envelope, notes))
+
+
+def _name(event: Mapping[str, Any]) -> str:
+    raw = event.get("event")
+    name = _text(raw).strip() if raw is not None else ""
+    if not name:
+        raise RefusedError("no_name", "A track call needs the name of the event in `event`.")
+    if len(name) > MAX_NAME:
+        raise RefusedError("bad_name", f"The name of the event is over {MAX_NAME} characters.")
+    return name
+
+
+def _page(event: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    page = _object(context, "page", or_else={})
+    found = {key: page.get(key) for key in _OF_PAGE}
+    found |= {key: event.get(key) for key in ("name", "category")}
+    return {key: value for key, value in found.items() if value not in (None, "")}
+
+
+def _kept(
+    event: Mapping[str, Any], context: Mapping[str, Any], envelope: Envelope, notes: list[str]
+) -> dict[str, Any]:
+    """Return what is kept beside the properties: the context, the client's clock, our notes."""
+    kept = {key: value for key, value in context.items() if key not in _NOT_KEPT}
+    sent_at = event.get("sentAt") or envelope.sent_at
+    times = {key: event.get(key) for key in ("timestamp", "originalTimestamp")}
+    kept["sent"] = {key: value for key, value in {**times, "sentAt": sent_at}.items() if value}
+    if notes:
+        kept["notes"] = notes
+    return kept
+
+
+def _flat(traits: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield the traits, those within objects under dotted names: address.city."""
+    for name, value in traits.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

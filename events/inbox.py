@@ -1,0 +1,109 @@
+"""Requests as they came: accepted at once, turned into events by the pipeline."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from events import cleaning, payload, quarantine, sql, store
+from events.cleaning import Envelope, Message, RefusedError
+from events.models import Source
+from events.quarantine import Rejected
+
+MAX_BYTES: Final = 4 * 1024 * 1024  # of requests that one batch takes, or one request if larger
+AT_ONCE: Final = 1_000  # events that are stored together
+
+
+def accept(write_key: str, call: str, body: bytes) -> bool:
+    """Put a request into the inbox of the source with this key; False if no source has it.
+
+    One statement: outside a transaction, the request is durable on return. `body` is JSON.
+    """
+    return sql.insert_inbox_by_key(write_key, call, body)
+
+
+def accept_for(source: Source, call: str, body: bytes, received_at: datetime | None = None) -> None:
+    """Put a request into the inbox on behalf of a source, in the caller's transaction."""
+    sql.insert_inbox(source.pk, call, body, received_at)
+
+
+def process(limit: int) -> int:
+    """Turn up to `limit` waiting requests into events; return how many were taken.
+
+    Each event is stored once or, with the reason, set aside; none holds up another. Call it
+    inside a transaction: the requests leave the inbox when it commits.
+    """
+    requests = [_Request(*row) for row in sql.take_inbox(limit, MAX_BYTES)]
+    if not requests:
+        return 0
+    source_by_id = Source.objects.in_bulk({request.source_id for request in requests})
+    events = (event for request in requests for event in _unpack(request, source_by_id))
+    while chunk := [*islice(events, AT_ONCE)]:
+        _process(chunk)
+    return len(requests)
+
+
+class _Request(NamedTuple):
+    source_id: int
+    received_at: datetime
+    call: str
+    body: bytes
+
+
+class _Event(NamedTuple):
+    """One event of a request as it came; without an envelope, why it cannot be taken."""
+
+    raw: Any
+    envelope: Envelope | Rejected
+
+
+def _unpack(request: _Request, source_by_id: Mapping[int, Source]) -> Iterator[_Event]:
+    """Yield the events of a request, or the request itself as something to set aside."""
+    source_id, received_at, call, body = request
+    source = source_by_id.get(source_id)
+    try:
+        value, is_plain = payload.read(body)
+    except payload.MalformedError as error:
+        reason = ("malformed", str(error))
+        yield _Event(body, Rejected(source_id, received_at, call, *reason, bytes(body)))
+        return
+    if source is None:
+        reason = ("source_deleted", "The source was deleted.")
+        yield _Event(value, Rejected(source_id, received_at, call, *reason, value))
+        return
+    outer = value if isinstance(value, dict) and isinstance(value.get("batch"), list) else {}
+    context = outer.get("context")
+    envelope = Envelope(
+        source=source,
+        call=call,
+        received_at=received_at,
+        is_plain=is_plain,
+        is_historical=cleaning.HISTORICAL in (call, outer.get("type")),
+        sent_at=outer.get("sentAt"),
+        context=context if isinstance(context, dict) else {},
+    )
+    for raw in outer.get("batch", [value]):
+        yield _Event(raw, envelope)
+
+
+def _process(events: Iterable[_Event]) -> None:
+    """Clean a few events and store them; set aside those that cannot be taken."""
+    messages: list[Message] = []
+    rejected: list[Rejected] = []
+    for raw, envelope in events:
+        if isinstance(envelope, Rejected):
+            rejected.append(envelope)
+            continue
+        try:
+            messages.append(_clean(raw, envelope))
+        except RefusedError as error:
+            rejected.append(quarantine.reject(raw, envelope, error.code, str(error)))
+    quarantine.add(rejected)
+    if messages:
+        store.store(messages)
+
+
+def _clean(raw: Any, envelope: Envelope) -> Message:
+    if not envelope.source.is_enabled:
+        raise RefusedError("source_disabled", "The source is switched off.")
+    return cleaning.clean(raw, envelope)

@@ -1,0 +1,71 @@
+"""Events we could not take: kept with the reason, and sent through again once that is mended."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import transaction
+
+from events import cleaning, payload, sql
+from events.cleaning import Envelope
+
+FIELD_TYPE: Final = "field_type"
+
+
+class Rejected(NamedTuple):
+    """An event, or what of it, that cannot be taken, and why."""
+
+    source_id: int
+    received_at: datetime
+    call: str
+    code: str
+    message: str
+    event: Any
+
+
+def reject(raw: Any, envelope: Envelope, code: str, message: str) -> Rejected:
+    """Say why an event is not taken, and keep with it what its envelope said."""
+    event = raw
+    if isinstance(raw, dict):
+        event = {"context": envelope.context, "sentAt": envelope.sent_at, **raw}
+        if envelope.call in cleaning.CALLS:
+            event = {"type": envelope.call, **event}
+    call = cleaning.HISTORICAL if envelope.is_historical else envelope.call
+    return Rejected(envelope.source.pk, envelope.received_at, call, code, message, event)
+
+
+def add(rejected: Sequence[Rejected]) -> None:
+    """Set these events aside, for people to see, in the caller's transaction."""
+    if rejected:
+        sql.insert_quarantined([(*row[:5], _written(row.event)) for row in rejected])
+
+
+def _written(event: Any) -> str:
+    if isinstance(event, bytes):
+        return str(payload.scrub(event.decode(errors="replace")))
+    return payload.write(payload.scrub(event)).decode()
+
+
+def replay(ids: Sequence[int]) -> int:
+    """Send these events through the pipeline again; return how many had not been yet.
+
+    They keep the time at which they were received. What still cannot be taken comes back with a
+    new reason.
+    """
+    with transaction.atomic():
+        rows = sql.take_quarantined(ids)
+        for quarantine_id, source_id, received_at, call, code, body in rows:
+            request = _request(body, f"replay-{quarantine_id}" if code == FIELD_TYPE else None)
+            sql.insert_inbox(source_id, call, request, received_at)
+    return len(rows)
+
+
+def _request(body: str, message_id: str | None) -> bytes:
+    """Return a batch of the one event; with a new id where the event itself was taken before."""
+    try:
+        event = payload.read(body.encode()).value
+    except payload.MalformedError:
+        return body.encode()
+    if message_id and isinstance(event, dict):
+        event |= {"messageId": message_id}
+    return payload.write({"batch": [event]})

@@ -1,0 +1,56 @@
+"""Who may send us events: making sources and their keys."""
+
+import secrets
+from typing import Final
+
+from django.utils.text import slugify
+
+from events.models import Channel, Source, SourceKind
+
+KEY_LENGTH: Final = 50
+
+
+def create(name: str, kind: str = SourceKind.WEBSITE, **options: object) -> Source:
+    """Make a source with a write key of its own; a name that exists gets another key slug.
+
+    A shop's till counts as offline unless `options` name another channel.
+    """
+    channel = Channel.OFFLINE if kind == SourceKind.STORE else Channel.ONLINE
+    return Source.objects.create(
+        **{"channel": channel, "key": free_key(name)} | options,
+        name=name,
+        kind=kind,
+        write_key=_write_key(),
+    )
+
+
+def rotate(source: Source) -> str:
+    """Give the source a new write key and return it; the old one is refused from now on."""
+    source.write_key = _write_key()
+    source.save(update_fields=["write_key"])
+    return source.write_key
+
+
+def exists(write_key: str) -> bool:
+    return Source.objects.filter(write_key=write_key).exists()
+
+
+def free_key(name: str) -> str:
+    """Return a slug of `name` that no source has yet."""
+    slug = slugify(name)[: KEY_LENGTH - 5] or "source"
+    taken = set(Source.objects.filter(key__startswith=slug).values_list("key", flat=True))
+    number = 1
+    key = slug
+    while key in taken:
+        number += 1
+        key = f"{slug}-{number}"
+    return key
+
+
+def describe(source: Source) -> str:
+    """Name a source as the origin of a value, for people."""
+    return f'{source.get_kind_display().lower()} "{source.name}"'
+
+
+def _write_key() -> str:
+    return secrets.token_urlsafe(24)

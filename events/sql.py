@@ -1,0 +1,201 @@
+"""Every raw statement of this app, one per function, named after what it does."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+
+def insert_inbox_by_key(write_key: str, call: str, body: bytes) -> bool:
+    """Put a request into the inbox of the source with this key; False if there is none.
+
+    Wakes the pipeline when it commits.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH stored AS (
+                INSERT INTO events_inbox (source_id, call, body)
+                SELECT id, %s, %s FROM events_source WHERE write_key = %s
+                RETURNING id
+            )
+            SELECT pg_notify('cdp', '') FROM stored
+            """,
+            [call, body, write_key],
+        )
+        return cursor.fetchone() is not None
+
+
+def insert_inbox(source_id: int, call: str, body: bytes, received_at: datetime | None) -> None:
+    """Put a request into the inbox of a source; it was received now unless said otherwise."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH stored AS (
+                INSERT INTO events_inbox (source_id, call, body, received_at)
+                VALUES (%s, %s, %s, coalesce(%s, statement_timestamp()))
+                RETURNING id
+            )
+            SELECT pg_notify('cdp', '') FROM stored
+            """,
+            [source_id, call, body, received_at],
+        )
+
+
+def take_inbox(limit: int, max_bytes: int) -> list[Any]:
+    """Remove up to `limit` of the oldest requests, skipping what others hold.
+
+    Stops once they have `max_bytes` together, at least one is taken. Returns (source id,
+    received_at, call, body), oldest first.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH oldest AS (
+                SELECT id, octet_length(body) AS size
+                FROM events_inbox
+                ORDER BY id
+                LIMIT %s
+                FOR UPDATE SKIP LOCKED
+            ), counted AS (
+                SELECT id, sum(size) OVER (ORDER BY id) - size AS bytes_before FROM oldest
+            ), taken AS (
+                DELETE FROM events_inbox USING counted
+                WHERE events_inbox.id = counted.id AND counted.bytes_before < %s
+                RETURNING events_inbox.id, source_id, received_at, call, body
+            )
+            SELECT source_id, received_at, call, body FROM taken ORDER BY id
+            """,
+            [limit, max_bytes],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def insert_receipts(keys: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Note (source id, message id) as received; return those that were not known before.
+
+    They must be sorted: who inserts in another order may deadlock.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO events_receipt (source_id, message_id)
+            SELECT * FROM unnest(%s::bigint[], %s::text[])
+            ON CONFLICT (source_id, message_id) DO NOTHING
+            RETURNING source_id, message_id
+            """,
+            [[source_id for source_id, _ in keys], [message_id for _, message_id in keys]],
+        )
+        return set(cursor.fetchall())
+
+
+def insert_names(names: Sequence[str]) -> None:
+    """Add event names to the catalogue, unless they are there. They must be sorted."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO events_eventname (name) SELECT * FROM unnest(%s::text[])
+            ON CONFLICT (name) DO NOTHING
+            """,
+            [[*names]],
+        )
+
+
+def insert_events(rows: str) -> list[Any]:
+    """Store events, given as a JSON list of objects; return (id, customer id, name id)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO events_event (
+                customer_id, name_id, source_id, message_id, came_by, occurred_at, received_at,
+                amount, currency, properties, context
+            )
+            SELECT * FROM json_to_recordset(%s::json) AS given (
+                customer_id bigint, name_id int, source_id bigint, message_id text, came_by text,
+                occurred_at timestamptz, received_at timestamptz,
+                amount numeric, currency text, properties jsonb, context jsonb
+            )
+            RETURNING id, customer_id, name_id
+            """,
+            [rows],
+        )
+        stored: list[Any] = cursor.fetchall()
+        return stored
+
+
+def move_events(pairs: Sequence[tuple[int, int]]) -> None:
+    """Carry the events of each absorbed customer to the survivor; `pairs` has both ids.
+
+    In two steps: the customer is what the table is distributed by and cannot be updated.
+    """
+    columns = [list(ids) for ids in zip(*pairs, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO events_event (
+                customer_id, id, name_id, source_id, message_id, came_by, occurred_at,
+                received_at, amount, currency, properties, context
+            )
+            SELECT
+                merge.survivor_id, id, name_id, source_id, message_id, came_by, occurred_at,
+                received_at, amount, currency, properties, context
+            FROM events_event
+            JOIN unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)
+              ON events_event.customer_id = merge.absorbed_id
+            ON CONFLICT DO NOTHING
+            """,
+            columns,
+        )
+        cursor.execute(
+            "DELETE FROM events_event WHERE customer_id = ANY(%s::bigint[])", columns[:1]
+        )
+
+
+def insert_discovered(rows: Sequence[tuple[str, int, str, str]], at_most: int) -> None:
+    """Remember (name, source id, type, example) of unknown traits, `at_most` different ones.
+
+    One that is known is touched once an hour.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO events_discoveredfield AS known (name, source_id, type, example)
+            SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[])
+            WHERE (SELECT count(*) FROM events_discoveredfield) < %s
+            ON CONFLICT (name) DO UPDATE
+            SET last_seen_at = excluded.last_seen_at, example = excluded.example
+            WHERE known.last_seen_at < excluded.last_seen_at - interval '1 hour'
+            """,
+            [*(list(column) for column in zip(*rows, strict=True)), at_most],
+        )
+
+
+def insert_quarantined(rows: Sequence[tuple[Any, ...]]) -> None:
+    """Set aside (source id, received_at, call, code, message, body)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO events_quarantine (source_id, received_at, call, code, message, body)
+            SELECT * FROM unnest(
+                %s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[]
+            )
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def take_quarantined(ids: Sequence[int]) -> list[Any]:
+    """Mark those not replayed yet as replayed; return (id, source id, received_at, call, body)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE events_quarantine SET replayed_at = statement_timestamp()
+            WHERE id = ANY(%s::bigint[]) AND replayed_at IS NULL
+            RETURNING id, source_id, received_at, call, code, body
+            """,
+            [[*ids]],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return sorted(rows)

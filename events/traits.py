@@ -1,0 +1,79 @@
+"""What identify and group calls tell about customers becomes values of their fields."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from customers import fields
+from customers.models import CustomerField
+from events import catalogue, quarantine, sources
+from events.cleaning import Message
+from events.models import Source
+from events.quarantine import Rejected
+
+
+class Told(NamedTuple):
+    """What a message told about a customer."""
+
+    customer_id: int
+    message: Message
+
+
+def apply(told: Sequence[Told]) -> None:
+    """Set the customers' fields; what was told last counts.
+
+    A value that does not fit its field is refused alone and set aside. A trait that is no field
+    becomes one if the source creates fields, else it is remembered as discovered.
+    """
+    if not told:
+        return
+    known = _create_missing(told, fields.known())
+    latest: dict[tuple[int, str], tuple[Source, fields.Value]] = {}
+    unknown: dict[str, tuple[int, Any]] = {}
+    rejected: list[Rejected] = []
+    for customer_id, message in told:
+        checked = fields.check(message.traits, known)
+        source = message.envelope.source
+        for name, value in checked.values.items():
+            latest[customer_id, name] = (source, value)
+        for problem in checked.problems:
+            if problem.code == "unknown_field":
+                unknown[problem.name] = (source.pk, message.traits[problem.name])
+            else:
+                rejected.append(_rejected(message, problem))
+    _set(latest)
+    quarantine.add(rejected)
+    if unknown:
+        catalogue.discover(unknown)
+
+
+def _create_missing(
+    told: Iterable[Told], known: dict[str, CustomerField]
+) -> dict[str, CustomerField]:
+    missing = {
+        name: value
+        for _, message in told
+        if message.envelope.source.creates_fields
+        for name, value in message.traits.items()
+        if name not in known and value not in (None, "")
+    }
+    if missing:
+        fields.create_missing(missing)
+        known = fields.known()
+    return known
+
+
+def _rejected(message: Message, problem: fields.Problem) -> Rejected:
+    """Set aside the call with the one trait that was refused."""
+    told = {"type": message.call, "traits": {problem.name: message.traits[problem.name]}}
+    text = f"{problem.name}: {problem.message}"
+    event = {**message.event, **told}
+    return quarantine.reject(event, message.envelope, quarantine.FIELD_TYPE, text)
+
+
+def _set(latest: Mapping[tuple[int, str], tuple[Source, fields.Value]]) -> None:
+    """Write the values, source after source: each is noted with its own values."""
+    of_source: dict[Source, dict[int, dict[str, fields.Value]]] = {}
+    for (customer_id, name), (source, value) in latest.items():
+        of_source.setdefault(source, {}).setdefault(customer_id, {})[name] = value
+    for source, values in of_source.items():
+        fields.set_values(values, source=sources.describe(source))
