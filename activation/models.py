@@ -206,7 +206,9 @@ class Backlog(models.Model):
     trigger = models.OneToOneField(Trigger, models.CASCADE, primary_key=True)
     after_at = models.DateTimeField(null=True)
     after_id = models.BigIntegerField(default=0)
-    moved_at = models.DateTimeField(db_default=Now(), help_text="When it last got on.")
+    moved_at = models.DateTimeField(
+        db_default=Now(), null=True, help_text="When it last got on; null: the segment is filling."
+    )
 
     def __str__(self) -> str:
         return f"existing members for {self.trigger_id}"

@@ -1,0 +1,204 @@
+"""Sending what is due: lease in a short transaction, send outside any, note what came of it.
+
+One task sends for all destinations, from many threads that never touch the database. A destination
+that hangs keeps its own few threads waiting and nobody else: while they wait, the others are
+served. So the outbox takes one worker of the queue at most, however many destinations hang.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent import futures
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+from django.db import transaction
+
+from activation import carriers, destinations, retries, sql, wakeups
+from activation.carriers import Answer, Carrier, Message
+from activation.models import Destination
+from customers import clock
+
+IN_FLIGHT = 64  # messages, to all destinations together
+LEASE = timedelta(seconds=carriers.SECONDS + 5)
+
+# The queue kills a task after 60 s, and the last attempt may take 15. Before the end, the task
+# waits for a moment without slow attempts: until they are over, it sends nothing else.
+QUIET_AFTER = 20.0
+STOP_AFTER = 40.0
+SLOW = 1.0
+LINGER = 0.5  # how long it waits for more when nothing is due: a new task takes longer to start
+LOOK_EVERY = 0.05
+
+logger = logging.getLogger(__name__)
+
+
+def run() -> None:
+    """Send what is due, for a while; queue the next task if there is more.
+
+    Does nothing if another is at it: that one looks again when it is done.
+    """
+    if not sql.lock_sending():
+        return
+    with _dispatcher() as dispatcher:
+        try:
+            sql.note_awake()
+            dispatcher.send()
+        finally:
+            sql.unlock_sending()
+        wakeups.hand_over()
+        dispatcher.finish()
+    wakeups.ask_if_due(clock.now())  # for those that had no room before
+
+
+class Flight(NamedTuple):
+    """A message on its way."""
+
+    id: UUID
+    destination_id: int
+    attempts_before: int
+    token: UUID
+    began: float
+
+
+@contextmanager
+def _dispatcher() -> "Iterator[Dispatcher]":
+    with ExitStack() as opened:
+        carrier_of = {
+            kind: opened.enter_context(module.carrier())
+            for kind, module in destinations.KINDS.items()
+        }
+        threads = opened.enter_context(futures.ThreadPoolExecutor(IN_FLIGHT, "send"))
+        yield Dispatcher(carrier_of, threads)
+
+
+class Dispatcher:
+    """Leases, sends and notes; all but the sending itself in the thread that made it."""
+
+    def __init__(self, carrier_of: Mapping[str, Carrier], threads: futures.Executor) -> None:
+        self._carrier_of = carrier_of
+        self._threads = threads
+        self._flying: dict[futures.Future[tuple[float, Answer]], Flight] = {}
+        self._destinations: dict[int, Destination] = {}
+        self._clock = (clock.now(), time.monotonic())
+
+    def _now(self) -> datetime:
+        """The database's clock, without asking it each time."""
+        at, then = self._clock
+        return at + timedelta(seconds=time.monotonic() - then)
+
+    def send(self) -> None:
+        """Send until nothing is due, or the time is up; then some may still be on their way."""
+        began = busy_at = time.monotonic()
+        while True:
+            has_moved = self._start() | self._land(LOOK_EVERY)
+            now = time.monotonic()
+            if has_moved or self._flying:
+                busy_at = now
+            if now - busy_at >= LINGER or now - began >= STOP_AFTER:
+                return
+            if now - began >= QUIET_AFTER and not self._is_any_slow(now):
+                return
+
+    def finish(self) -> None:
+        """Wait for what is on its way, and note it."""
+        while self._flying:
+            self._land(carriers.SECONDS)
+
+    def _is_any_slow(self, now: float) -> bool:
+        return any(now - flight.began > SLOW for flight in self._flying.values())
+
+    def _start(self) -> bool:
+        """Lease as many as there is room for, and send them off."""
+        room = IN_FLIGHT - len(self._flying)
+        if not room:
+            return False
+        token, now = uuid4(), self._now()
+        due = sql.lease_due(
+            token,
+            now,
+            now + LEASE,
+            limit=room,
+            each=wakeups.EACH,
+            to_open=retries.FAILURES_TO_OPEN,
+        )
+        self._destinations |= Destination.objects.in_bulk({row[1] for row in due})
+        for delivery_id, destination_id, body, attempts_before in due:
+            destination = self._destinations[destination_id]
+            message = Message(delivery_id, body, destination.config, destination.secret)
+            attempt = self._threads.submit(_attempt, self._carrier_of[destination.kind], message)
+            self._flying[attempt] = Flight(
+                delivery_id, destination_id, attempts_before, token, time.monotonic()
+            )
+        return bool(due)
+
+    def _land(self, seconds: float) -> bool:
+        """Note the attempts that end within so many seconds, or have ended."""
+        if not self._flying:
+            time.sleep(seconds)
+            return False
+        done, _ = futures.wait(self._flying, seconds, futures.FIRST_COMPLETED)
+        in_order = sorted(done, key=lambda attempt: attempt.result()[0])
+        if in_order:
+            self._note([(self._flying.pop(done), done.result()[1]) for done in in_order])
+        return bool(in_order)
+
+    @transaction.atomic
+    def _note(self, landed: list[tuple[Flight, Answer]]) -> None:
+        now = self._now()
+        noted = sql.note_attempts([_row(flight, answer, now) for flight, answer in landed])
+        answers: dict[int, list[Answer]] = defaultdict(list)
+        for flight, answer in landed:
+            if flight.id in noted:
+                answers[flight.destination_id].append(answer)
+        self._weigh(answers, now)
+
+    def _weigh(self, answers: Mapping[int, list[Answer]], now: datetime) -> None:
+        """Keep the breakers of these destinations; one that works as ever is not touched."""
+        ids = [i for i, given in answers.items() if _matters(self._destinations[i], given)]
+        rows = Destination.objects.select_for_update().filter(pk__in=ids).order_by("pk")
+        for destination in rows if ids else ():
+            was_enabled = destination.is_enabled
+            for answer in answers[destination.pk]:
+                retries.weigh(destination, answer, now)
+            destination.save(update_fields=destinations.BREAKER)
+            self._destinations[destination.pk] = destination
+            if was_enabled and not destination.is_enabled:
+                logger.warning(
+                    "destination %s disabled: %s", destination.pk, destination.disabled_because
+                )
+
+
+def _matters(destination: Destination, answers: Iterable[Answer]) -> bool:
+    """Whether these answers change anything for a destination."""
+    return destination.failing_since is not None or any(answer.error for answer in answers)
+
+
+def _attempt(carrier: Carrier, message: Message) -> tuple[float, Answer]:
+    """Attempt once, in a thread; return when it ended, and how."""
+    try:
+        answer = carrier.send(message)
+    except Exception:  # a fault of ours may not hold up all the other messages
+        logger.exception("delivery %s could not be attempted", message.id)
+        answer = Answer(None, 0, "Not sent: a fault in this product; its log says more.")
+    return time.monotonic(), answer
+
+
+def _row(flight: Flight, answer: Answer, now: datetime) -> tuple[object, ...]:
+    verdict = retries.judge(answer, flight.attempts_before)
+    due_at = now + timedelta(seconds=verdict.retry_in) if verdict.retry_in is not None else None
+    return (
+        flight.id,
+        flight.token,
+        now - timedelta(milliseconds=answer.ms),
+        answer.status,
+        answer.ms,
+        answer.error,
+        answer.text,
+        now if verdict.is_delivered else None,
+        now if verdict.is_dead else None,
+        due_at,
+    )

@@ -1,0 +1,151 @@
+"""Connections to strangers: only to allowed addresses, and never for longer than agreed.
+
+A name is resolved once, every address it has must be allowed, and the connection goes to one of
+these numeric addresses; so a name that changes its mind in between changes nothing. TLS still
+checks the certificate against the name.
+"""
+
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore2
+
+from activation import addresses
+
+RESOLVE_SECONDS = 5.0
+
+_WRITE_BYTES = 16 * 1024
+_deadline: ContextVar[float] = ContextVar("deadline")
+
+
+class DeadlineError(httpcore2.TimeoutException):
+    """The exchange as a whole took too long, though each single step may have been quick."""
+
+
+class UnknownHostError(httpcore2.ConnectError):
+    """The name of the host has no address, or nobody told us in time."""
+
+
+class RefusedAddressError(httpcore2.ConnectError):
+    """The host has an address that we do not connect to."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Have every exchange of this thread within the block end after so many seconds in all."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _left(timeout: float | None) -> float:
+    """Return how long the next step may take."""
+    left = _deadline.get() - time.monotonic()
+    if left <= 0:
+        raise DeadlineError
+    return left if timeout is None else min(left, timeout)
+
+
+class GuardedBackend(httpcore2.NetworkBackend):
+    """Makes the connections of an `httpcore2` pool; use it within `deadline`."""
+
+    def __init__(self) -> None:
+        self._sockets = httpcore2.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        found = allowed_addresses(host, port)
+        give_up_at = time.monotonic() + _left(timeout)
+        for number, address in enumerate(found, 1):
+            try:
+                seconds = _left(max(0.1, give_up_at - time.monotonic()))
+                stream = self._sockets.connect_tcp(
+                    address, port, seconds, local_address, socket_options
+                )
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                if number == len(found) or time.monotonic() >= give_up_at:
+                    raise
+            else:
+                return _TimedStream(stream)
+        raise UnknownHostError(f"{host} has no address")
+
+
+def allowed_addresses(host: str, port: int) -> list[str]:
+    """Return the numeric addresses of a host.
+
+    Raises UnknownHostError, and RefusedAddressError unless every single one is allowed.
+    """
+    found = list(dict.fromkeys(_resolve_in_time(host, port)))
+    for address in found:
+        if not addresses.is_allowed(address):
+            raise RefusedAddressError(f"{address} is not a public address")
+    return found
+
+
+def _resolve_in_time(host: str, port: int) -> list[str]:
+    """Resolve in a thread of its own: the system's resolver knows no time-out."""
+    answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(resolve(host, port))
+        except (OSError, UnicodeError) as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    try:
+        answer = answers.get(timeout=_left(RESOLVE_SECONDS))
+    except queue.Empty:
+        raise UnknownHostError(f"nobody could tell the address of {host} in time") from None
+    if isinstance(answer, Exception):
+        raise UnknownHostError(f"{host} has no address") from answer
+    return answer
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Ask the system for the numeric addresses of a host. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+class _TimedStream(httpcore2.NetworkStream):
+    """A connection whose every step ends by the deadline of the exchange it serves."""
+
+    def __init__(self, stream: httpcore2.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            self._stream.write(buffer[start : start + _WRITE_BYTES], _left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.NetworkStream:
+        return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

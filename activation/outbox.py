@@ -1,0 +1,249 @@
+"""The outbox: what must be sent is queued with the change that caused it, and sent until it is.
+
+Promises: one delivery for each trigger and entry; each reaches a healthy receiver at least once,
+with the same id and the same bytes on every attempt; no order among them.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django_q.tasks import async_task
+
+from activation import destinations, dispatch, messages, sql, wakeups
+from activation.carriers import Answer, Message
+from activation.messages import Occasion, Wish
+from activation.models import (
+    Attempt,
+    Backlog,
+    Delivery,
+    Destination,
+    On,
+    Trigger,
+    new_id,
+)
+from customers import clock, exact
+from segments.memberships import Transition
+from segments.models import Cause, Membership, SegmentState
+
+AT_ONCE = 1_000  # messages that one statement queues
+SLICE_SECONDS = 20.0  # of a task that goes through existing members
+STALLED_AFTER = timedelta(seconds=30)
+
+
+class ReplayError(ValueError):
+    """A delivery cannot be sent again; says why."""
+
+
+class NoCustomerError(ValueError):
+    """There is no such customer to send a test for."""
+
+
+def enqueue(transitions: Sequence[Transition]) -> None:
+    """Queue a message for every trigger that waited for one of these changes of membership.
+
+    Call it in the transaction of the changes: messages and memberships are true together, or
+    neither is. What was queued before for the same entry is not queued again. Silent changes are
+    passed over.
+    """
+    news = [transition for transition in transitions if not transition.is_silent]
+    if not news:
+        return
+    wishes = [Wish(*row) for row in sql.lock_triggers([*{t.segment_id for t in news}])]
+    _queue([Occasion(wish, t) for t in news for wish in wishes if wish.wants(t)])
+
+
+def _queue(occasions: Sequence[Occasion]) -> None:
+    if not occasions:
+        return
+    rows = (
+        (
+            new_id(),
+            occasion.wish.trigger_id,
+            occasion.wish.destination_id,
+            occasion.transition.customer_id,
+            occasion.transition.entry_no,
+            body,
+        )
+        for occasion, body in messages.write(occasions)
+    )
+    if sum(sql.insert_deliveries(chunk) for chunk in _chunks(rows)):
+        wakeups.ask()
+
+
+def _chunks(rows: Iterator[sql.NewDelivery]) -> Iterator[list[sql.NewDelivery]]:
+    while chunk := [*islice(rows, AT_ONCE)]:
+        yield chunk
+
+
+def deliver_due() -> None:
+    """Send what is due: the task of the queue. It may run twice, or die in between."""
+    dispatch.run()
+
+
+def wake_due(now: datetime) -> int:
+    """Queue the tasks that what is due by now still needs; return how many.
+
+    Call it about once a second: nothing else wakes a retry, or finds out that a task has died.
+    """
+    tasks = int(wakeups.heal(now))
+    for trigger_id in _stalled(now).values_list("pk", flat=True):
+        tasks += _revive(trigger_id, now)
+    return tasks
+
+
+def _stalled(now: datetime) -> "QuerySet[Backlog]":
+    """What should get on and does not: its task has died, or its segment was still filling."""
+    is_filled = Q(moved_at=None, trigger__segment__state=SegmentState.LIVE)
+    return Backlog.objects.filter(is_filled | Q(moved_at__lt=now - STALLED_AFTER))
+
+
+@transaction.atomic
+def _revive(trigger_id: int, now: datetime) -> int:
+    """Have existing members gone through again where that stopped, unless it goes on."""
+    if not _stalled(now).filter(pk=trigger_id).update(moved_at=now):
+        return 0
+    async_task("activation.outbox.include_existing", trigger_id)
+    return 1
+
+
+def include_existing(trigger_id: int) -> None:
+    """Queue messages for those who were in the segment before the trigger: a task of the queue.
+
+    It commits slice by slice and goes on where it stopped. Who was sent for is not sent for
+    again. A segment that is still filling is waited for.
+    """
+    until = time.monotonic() + SLICE_SECONDS
+    while _include_slice(trigger_id):
+        if time.monotonic() >= until:
+            async_task("activation.outbox.include_existing", trigger_id)
+            return
+
+
+@transaction.atomic
+def _include_slice(trigger_id: int) -> bool:
+    """Queue messages for the next members; return whether to go on."""
+    trigger = Trigger.objects.select_related("segment").filter(pk=trigger_id).first()
+    if trigger is None:
+        return False
+    locked = {row[0]: Wish(*row) for row in sql.lock_triggers([trigger.segment_id])}
+    backlog = Backlog.objects.select_for_update(skip_locked=True).filter(pk=trigger_id).first()
+    if backlog is None or trigger_id not in locked:  # done, or switched off, or others do it
+        return False
+    if trigger.segment.state == SegmentState.FILLING:
+        Backlog.objects.filter(pk=trigger_id).update(moved_at=None)
+        return False
+    rows = sql.read_members(trigger.segment_id, backlog.after_at, backlog.after_id, AT_ONCE)
+    _queue([Occasion(locked[trigger_id], _entry(trigger.segment_id, row)) for row in rows])
+    if len(rows) < AT_ONCE:
+        backlog.delete()
+        return False
+    backlog.after_id, backlog.after_at = rows[-1][:2]
+    backlog.moved_at = clock.now()
+    backlog.save()
+    return True
+
+
+def _entry(segment_id: int, row: tuple[int, datetime, int, str, int | None]) -> Transition:
+    customer_id, entered_at, entry_no, cause, event_id = row
+    return Transition(segment_id, customer_id, True, entered_at, entry_no, cause, event_id)
+
+
+def replay(delivery: Delivery) -> None:
+    """Send a message again, with the same id, however it ended; one that waits, at once.
+
+    It goes where its trigger sends now. A held destination is tried. Raises ReplayError.
+    """
+    if delivery.is_test:
+        raise ReplayError("This was a test. Send a new test instead.")
+    with transaction.atomic():
+        destination_id = sql.send_again(delivery.pk)
+        if destination_id is None:
+            raise ReplayError("It is being sent at this very moment.")
+        Destination.objects.filter(pk=destination_id).update(held_until=None)
+        wakeups.ask()
+
+
+@transaction.atomic
+def replay_dead(*, trigger: Trigger | None = None, destination: Destination | None = None) -> int:
+    """Send all messages again that have failed for good; return how many that are."""
+    again = sql.send_dead_again(
+        trigger.pk if trigger else None, destination.pk if destination else None
+    )
+    wakeups.ask()
+    return again
+
+
+def send_test(trigger: Trigger, customer_id: int) -> Attempt:
+    """Send what this trigger would send for this customer, now, and return what came of it.
+
+    The message says that it is a test. It stands in the log, marked, and counts nowhere; it is
+    not retried. Takes up to 15 seconds. Raises NoCustomerError.
+    """
+    occasion = Occasion(messages.wish_of(trigger), _as_if(trigger, customer_id))
+    body = next((body for _, body in messages.write([occasion], is_test=True)), None)
+    if body is None:
+        raise NoCustomerError(f"There is no customer {customer_id}.")
+    delivery = Delivery(
+        trigger=trigger,
+        destination=trigger.destination,
+        customer_id=customer_id,
+        entry_no=occasion.transition.entry_no,
+        is_test=True,
+        body=body,
+    )
+    answer = _carry(trigger.destination, delivery.pk, body)
+    return _note_test(delivery, answer)
+
+
+def _as_if(trigger: Trigger, customer_id: int) -> Transition:
+    """The entry of this customer if there was one, else one as it could be."""
+    entered = trigger.on == On.ENTER
+    member = Membership.objects.filter(segment=trigger.segment_id, customer=customer_id).first()
+    if member is None:
+        now = clock.now()
+        return Transition(trigger.segment_id, customer_id, entered, now, 1, Cause.MANUAL)
+    return Transition(
+        trigger.segment_id,
+        customer_id,
+        entered,
+        member.entered_at if entered else clock.now(),
+        member.entry_no,
+        member.cause,
+    )
+
+
+@transaction.atomic
+def _note_test(delivery: Delivery, answer: Answer) -> Attempt:
+    now = clock.now()
+    delivery.attempts_made = 1
+    delivery.last_error = answer.error
+    if answer.error:
+        delivery.dead_at = now
+    else:
+        delivery.delivered_at = now
+    delivery.save(force_insert=True)
+    return Attempt.objects.create(
+        delivery=delivery,
+        at=now - timedelta(milliseconds=answer.ms),
+        status=answer.status,
+        ms=answer.ms,
+        error=answer.error,
+        response=answer.text,
+    )
+
+
+def send_ping(destination: Destination) -> Answer:
+    """Send a message that only says which destination it is for, now; it stands in no log."""
+    data = {"destination": exact.dumps(destination.key), "test": "true"}
+    body = messages.envelope("destination.test", clock.now(), data)
+    return _carry(destination, new_id(), body)
+
+
+def _carry(destination: Destination, message_id: UUID, body: str) -> Answer:
+    message = Message(message_id, body, destination.config, destination.secret)
+    return destinations.carry(message, destination.kind)

@@ -1,0 +1,55 @@
+"""Asking the queue to send what is due: one task at a time, and none too few.
+
+One row says that a task waits or is at work. Whoever has made something due touches it before
+committing, and the task removes it before a last look, which waits for all who touched it; so
+either it sees their rows, or they queue the next task.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django_q.tasks import async_task
+
+from activation import retries, sql
+from customers import clock
+
+TASK = "activation.outbox.deliver_due"
+EACH = 4  # messages in flight to one destination
+LOST_AFTER = timedelta(seconds=30)  # if a task has not begun by then
+
+
+def ask() -> bool:
+    """Have a task send what the caller's transaction made due, once it has committed.
+
+    Returns whether one had to be queued.
+    """
+    if not sql.ask_to_wake():
+        return False
+    async_task(TASK)
+    return True
+
+
+def has_due(now: datetime) -> bool:
+    return sql.has_due(now, each=EACH, to_open=retries.FAILURES_TO_OPEN)
+
+
+@transaction.atomic
+def hand_over() -> None:
+    """End the task that is at work; queue the next one if anything is due by now."""
+    sql.forget_wake_up()
+    ask_if_due(clock.now())
+
+
+@transaction.atomic
+def ask_if_due(now: datetime) -> bool:
+    """Queue a task if anything is due, unless one is queued already or at work."""
+    return has_due(now) and ask()
+
+
+@transaction.atomic
+def heal(now: datetime) -> bool:
+    """Do so even if a task was asked for that has died or was lost."""
+    if not has_due(now):
+        return False
+    sql.forget_lost_wake_up(now - LOST_AFTER)
+    return ask()

@@ -1,0 +1,238 @@
+"""Webhooks: a signed HTTP request for each message, as Standard Webhooks has it."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from activation import addresses, carriers, network
+from activation.carriers import Answer, ConfigError, Message
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 10.0
+MAX_ANSWER_BYTES = 64 * 1024
+KEPT_ANSWER_BYTES = 2 * 1024
+MAX_CONNECTIONS = 64
+# Idle connections are dropped before receivers do it: a request on one that is just being closed
+# is lost.
+KEEP_ALIVE_SECONDS = 1.5
+SECRET_PREFIX = "whsec_"  # noqa: S105
+HIDDEN = "(hidden)"
+
+_MAX_URL = 2_000
+_AGENT = "CDP-Webhooks/1"
+
+
+class SecretError(Exception):
+    """The secret of a destination cannot be read."""
+
+
+def new_secret() -> str:
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the value of `webhook-signature`. Raises SecretError."""
+    if not secret.startswith(SECRET_PREFIX):
+        raise SecretError("its secret cannot be decrypted: was CDP_SECRET_KEY changed?")
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error as error:
+        raise SecretError("its secret is not whsec_ and base64") from error
+    signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+def check(config: Any) -> None:
+    """Raise ConfigError unless this is {"url": …} with an address that we could call."""
+    url = config.get("url") if isinstance(config, dict) else None
+    if not isinstance(url, str) or not url:
+        raise ConfigError("url", 'A webhook needs {"url": "https://…"}.')
+    if unknown := sorted(config.keys() - {"url"}):
+        raise ConfigError(unknown[0], "Unknown here; a webhook has only a url.")
+    _check_url(url)
+
+
+def _check_url(text: str) -> None:
+    if len(text) > _MAX_URL:
+        raise ConfigError("url", f"Longer than {_MAX_URL:,} characters.")
+    try:
+        url = httpx2.URL(text.strip())
+    except httpx2.InvalidURL as error:
+        raise ConfigError("url", f"Not a web address: {error}.") from error
+    if url.scheme not in ("http", "https"):
+        raise ConfigError("url", "A web address begins with https:// or http://.")
+    if url.userinfo:
+        raise ConfigError("url", "Leave out the user and password: anybody here could read them.")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise ConfigError("url", "The port is not between 1 and 65535.")
+    _check_host(url.raw_host.decode("ascii"))
+
+
+def _check_host(host: str) -> None:
+    labels = host.removesuffix(".").split(".")
+    is_possible = re.fullmatch(r"[a-z0-9._:-]{1,253}", host) is not None
+    if not is_possible or not all(label and len(label) < 64 for label in labels):
+        raise ConfigError("url", "The address has no host, or one that cannot exist.")
+    address = "127.0.0.1" if host == "localhost" else _literal(host)
+    if address and not addresses.is_allowed(address):
+        raise ConfigError(
+            "url",
+            f"{host} is not on the public internet. Whoever runs this server can open a private "
+            "network with CDP_WEBHOOK_ALLOW_PRIVATE.",
+        )
+
+
+def _literal(host: str) -> str | None:
+    """Return the address that a host spells out, also in the ways only C libraries know."""
+    if ":" in host:
+        return host
+    with suppress(OSError):
+        return socket.inet_ntoa(socket.inet_aton(host))
+    return None
+
+
+class Webhooks:
+    """Sends messages to webhooks, and keeps connections open for a moment."""
+
+    def __init__(self, pool: httpcore2.ConnectionPool) -> None:
+        self._pool = pool
+
+    def send(self, message: Message) -> Answer:
+        """Attempt once. Success is a status of 2xx, whatever then becomes of the body."""
+        began = time.monotonic()
+        with network.deadline(carriers.SECONDS):
+            try:
+                answer = self._post(message)
+            except SecretError as error:
+                answer = Answer(None, 0, f"Not sent: {error}.")
+            except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
+                answer = Answer(None, 0, _explain(error))
+            except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol, OSError) as error:
+                answer = Answer(None, 0, f"The answer was not HTTP: {error}"[:300])
+        return answer._replace(ms=round((time.monotonic() - began) * 1_000))
+
+    def _post(self, message: Message) -> Answer:
+        url, body = httpx2.URL(message.config["url"].strip()), message.body.encode()
+        target = httpcore2.URL(
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+        )
+        steps = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS}
+        with self._pool.stream(
+            "POST",
+            target,
+            headers=[*_signed(message, body, int(time.time())).items()],
+            content=body,
+            extensions={"timeout": steps | {"pool": CONNECT_SECONDS}},
+        ) as response:
+            status = response.status
+            received = {name.lower(): value for name, value in response.headers}
+            retry_after = _retry_after(received.get(b"retry-after", b""))
+            text = _read(response)
+        return Answer(status, 0, _verdict(status), text, retry_after)
+
+
+@contextmanager
+def carrier() -> Iterator[Webhooks]:
+    """Open connections as needed within the block, and close them at its end."""
+    with httpcore2.ConnectionPool(
+        ssl_context=_tls(),
+        max_connections=MAX_CONNECTIONS,
+        keepalive_expiry=KEEP_ALIVE_SECONDS,
+        network_backend=network.GuardedBackend(),
+    ) as pool:
+        yield Webhooks(pool)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Load the certificates that are trusted: once, for it takes longer than a request."""
+    return httpcore2.default_ssl_context()
+
+
+def describe(message: Message) -> tuple[str, dict[str, str]]:
+    """Return the address and the headers of a request, all but its time and its signature."""
+    headers = _headers(message, message.body.encode())
+    return message.config["url"], headers | {
+        "webhook-timestamp": "(seconds since 1970, at each attempt)",
+        "webhook-signature": HIDDEN,
+    }
+
+
+def _signed(message: Message, body: bytes, timestamp: int) -> dict[str, str]:
+    return _headers(message, body) | {
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": sign(message.secret, str(message.id), timestamp, body),
+    }
+
+
+def _headers(message: Message, body: bytes) -> dict[str, str]:
+    return {
+        "Host": httpx2.URL(message.config["url"].strip()).netloc.decode("ascii"),
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "User-Agent": _AGENT,
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "webhook-id": str(message.id),
+    }
+
+
+def _read(response: httpcore2.Response) -> str:
+    """Return the beginning of the answer's body; a broken or endless one is cut off."""
+    read = bytearray()
+    with suppress(httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError):
+        for chunk in response.iter_stream():
+            read += chunk
+            if len(read) >= MAX_ANSWER_BYTES:
+                break
+    return read[:KEPT_ANSWER_BYTES].decode(errors="replace").replace("\0", "\ufffd")
+
+
+def _retry_after(value: bytes) -> float | None:
+    """Read the header Retry-After: seconds or a date; return seconds from now."""
+    text = value.decode("latin-1").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    with suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    return None
+
+
+def _verdict(status: int) -> str:
+    if 200 <= status < 300:
+        return ""
+    if 300 <= status < 400:
+        return f"Answered {status}: redirects are not followed, enter the final address."
+    return f"Answered {status}."
+
+
+def _explain(error: Exception) -> str:
+    """Say in a sentence why there was no answer."""
+    match error:
+        case network.RefusedAddressError():
+            return f"Refused: {error}. CDP_WEBHOOK_ALLOW_PRIVATE opens private networks."
+        case network.UnknownHostError():
+            return f"Not connected: {error}."
+        case network.DeadlineError():
+            return f"No complete answer within {carriers.SECONDS:g} seconds."
+        case httpcore2.ConnectTimeout():
+            return f"Not connected within {CONNECT_SECONDS:g} seconds."
+        case httpcore2.ConnectError():
+            return f"Not connected: {error}."
+        case httpcore2.TimeoutException():
+            return f"No answer within {READ_SECONDS:g} seconds."
+    return f"The connection broke: {error}."
