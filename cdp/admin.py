@@ -2,17 +2,101 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import URLPattern, path
 
+from cdp import profile, timeline
+from customers import adminkit
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
 from customers.models import Customer, CustomerField
+from segments.models import Membership, Segment
+
+
+class SegmentFilter(admin.SimpleListFilter):
+    """Members of one segment."""
+
+    title = "segment"
+    parameter_name = "segment"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(segment.key, segment.name) for segment in Segment.objects.only("key", "name")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Customer]
+    ) -> QuerySet[Customer] | None:
+        if not self.value():
+            return None
+        members = Membership.objects.filter(segment__key=self.value()).values("customer_id")
+        return queryset.filter(pk__in=members)
 
 
 @admin.register(Customer)
 class CustomerPages(CustomerAdmin):
-    pass
+    """The customers, with what the higher floors know: the segment filter and the profile."""
+
+    list_filter = (SegmentFilter, *CustomerAdmin.list_filter)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("<int:customer_id>/", wrap(self.profile), name="customers_customer_profile"),
+            path(
+                "<int:customer_id>/timeline/",
+                wrap(self.timeline),
+                name="customers_customer_timeline",
+            ),
+        ]
+        return own + super().get_urls()
+
+    def profile(self, request: HttpRequest, customer_id: int) -> HttpResponse:
+        customer = self._customer(request, customer_id)
+        if customer.merged_into_id:
+            messages.info(request, "This visitor was recognised as this customer.")
+            return adminkit.redirect(adminkit.customer_url(customer.merged_into_id))
+        context = {
+            "customer": customer,
+            "groups": profile.field_groups(customer),
+            "empty_fields": profile.empty_fields(customer),
+            "purchases": profile.purchases(customer),
+            "memberships": profile.memberships(customer),
+            "identities": profile.identities(customer),
+            "merges": profile.merges(customer),
+            "event_types": profile.event_types(customer),
+            "page": timeline.page(customer.pk),
+            "may_change": self.has_change_permission(request, customer),
+        }
+        return adminkit.page(
+            request,
+            "cdp/profile.html",
+            context,
+            title=str(customer),
+            model=Customer,
+            original=customer,
+        )
+
+    def timeline(self, request: HttpRequest, customer_id: int) -> HttpResponse:
+        """Answer with the next lines of the timeline, for the button and the filter."""
+        customer = self._customer(request, customer_id)
+        after = timeline.Position.read(request.GET.get("after", ""))
+        show = request.GET.get("show", "")
+        context = {
+            "customer": customer,
+            "page": timeline.page(customer.pk, after, show),
+            "show": show,
+            "day_before": after and after.at,
+        }
+        return render(request, "cdp/timeline.html", context)
+
+    def _customer(self, request: HttpRequest, customer_id: int) -> Customer:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(Customer, pk=customer_id)
 
 
 @admin.register(CustomerField)
 class CustomerFieldPages(CustomerFieldAdmin):
-    pass
+    """The fields, with the segments that use them."""

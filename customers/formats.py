@@ -44,6 +44,17 @@ def moment(value: datetime) -> str:
     return f"{timezone.localtime(value):%d.%m.%Y %H:%M}"
 
 
+def clock(value: datetime) -> str:
+    return f"{timezone.localtime(value):%H:%M}"
+
+
+def day_name(value: datetime) -> str:
+    """Name a day as people do: Today, Yesterday, Tuesday 17.11.2026."""
+    on = timezone.localtime(value).date()
+    days = (timezone.localdate() - on).days
+    return {0: "Today", 1: "Yesterday"}.get(days) or f"{on:%A %d.%m.%Y}"
+
+
 def ago(value: datetime, now: datetime | None = None) -> str:
     """Say how long before now a time lies, in one unit: 3 minutes ago, in 2 days, just now."""
     seconds = ((now or timezone.now()) - value).total_seconds()

@@ -151,16 +151,15 @@
   }
 
   function showSeen(seen) {
-    const { events = [], segments = [] } = seen;
-    const happened = (name) => events.some((event) => event.name === name);
+    const { events = [], segments = [], did = [] } = seen;
     byId("customer-id").textContent = seen.customer_id || "none yet";
     byId("segments").replaceChildren(...(segments.length ? segments.map(chip) : ["none"]));
     byId("events-count").textContent = seen.events_count || 0;
     byId("events").replaceChildren(...events.map(eventLine));
     byId("profile").hidden = !seen.profile;
     if (seen.profile) byId("profile").href = seen.profile;
-    tick("look", seen.is_known && (happened("Product Viewed") || happened("Order Completed")));
-    tick("order", happened("Order Completed"));
+    tick("look", did.includes("Product Viewed"));
+    tick("order", did.includes("Order Completed"));
     tick("sign-in", Boolean(seen.customer_id));
     tick("enter", segments.some((segment) => segment.key === config.goal));
     tick("message", seen.messages > 0);
