@@ -14,10 +14,26 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework import exceptions, permissions
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.routers import SimpleRouter
+from rest_framework.routers import Route, SimpleRouter
 from rest_framework.views import APIView
 
-router = SimpleRouter()
+from customers.api import CustomerFieldViewSet, CustomerViewSet
+
+
+class Router(SimpleRouter):
+    """Lists also take PUT: many at once."""
+
+    routes = [
+        route._replace(mapping=route.mapping | {"put": "upsert"})
+        if isinstance(route, Route) and "post" in route.mapping
+        else route
+        for route in SimpleRouter.routes
+    ]
+
+
+router = Router()
+router.register("customer-fields", CustomerFieldViewSet, basename="customer-field")
+router.register("customers", CustomerViewSet, basename="customer")
 
 
 class SchemaView(SpectacularAPIView):

@@ -1,6 +1,5 @@
 """What the API of every floor shares: strict bodies and filters, texts that help, UTC."""
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers, status
 from rest_framework.request import Request
 
+from customers import spelling
+
 PAGE_PARAMETERS = {"cursor", "page_size"}
 VALUE_SCHEMA = {"nullable": True, "oneOf": [{"type": t} for t in ("string", "number", "boolean")]}
 
@@ -21,15 +22,16 @@ def utc(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ' Did you mean "email"?' if something known is spelt like `word`, else nothing."""
-    likely = difflib.get_close_matches(word[:100], known, n=1)
-    return f' Did you mean "{likely[0]}"?' if likely else ""
-
-
 def refuse(attr: str, detail: str, code: str = "invalid") -> exceptions.ValidationError:
     """Return the 400 that blames one member of the request."""
     return exceptions.ValidationError({attr: [exceptions.ErrorDetail(detail, code)]})
+
+
+def actor(request: Request) -> str:
+    """Name who is asking, for the provenance of what they change."""
+    user: Any = request.user
+    full_name = getattr(user, "get_full_name", str)
+    return full_name() or str(user)
 
 
 class Conflict(exceptions.APIException):
@@ -84,16 +86,12 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
 def _refuse_unknown(given: Iterable[Any], known: Collection[str]) -> None:
     """Raise the 400 that names each key that is not known, and what it may have been meant for."""
     faults = {
-        str(key)[:100]: [exceptions.ErrorDetail(_unknown(str(key), known), "unknown")]
+        str(key)[:100]: [exceptions.ErrorDetail(spelling.unknown(str(key), known), "unknown")]
         for key in given
         if key not in known
     }
     if faults:
         raise exceptions.ValidationError(faults)
-
-
-def _unknown(key: str, known: Collection[str]) -> str:
-    return suggestion(key, known).strip() or f"Unknown here; there are {', '.join(sorted(known))}."
 
 
 class StrictFilterSet(django_filters.FilterSet):

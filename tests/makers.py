@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from rest_framework.test import APIClient
 
+from cdp import apikeys
+from customers import exact
 from customers.models import Customer, CustomerField, Identifier
 from events.models import Event, EventName, Source
 from segments import definitions, filling
@@ -84,3 +87,31 @@ def make_segment(db):
         return segment
 
     return make
+
+
+class Api:
+    """A program that speaks to the API with a key: `api.get(path)` answers (status, JSON)."""
+
+    def __init__(self, key, client=None):
+        self.client = client or APIClient(raise_request_exception=False)
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def __getattr__(self, method):
+        def call(path, body=None, **options):
+            given = {} if body is None else {"data": exact.dumps(body)}
+            given["content_type"] = "application/json"
+            return self.send(method, path, **given | options)
+
+        return call
+
+    def send(self, method, path, **options):
+        answer = getattr(self.client, method)(path, headers=self.headers, **options)
+        text = b"".join(answer.streaming_content) if answer.streaming else answer.content
+        is_json = answer.get("Content-Type", "").startswith("application/json")
+        return answer.status_code, exact.loads(text) if is_json and text else text.decode()
+
+
+@pytest.fixture
+def api(db):
+    """The API with a key that may do everything."""
+    return Api(apikeys.create("tests")[1])
