@@ -140,9 +140,9 @@ def _write_identifiers(matcher: Matcher) -> None:
 
 
 def _facts(matcher: Matcher) -> list[changes.Fact]:
-    new = [changes.Fact(profile.id, changes.NEW) for profile in matcher.created]
-    identified = [
-        changes.Fact(customer_id, changes.field("@identified"))
-        for customer_id in matcher.identified
+    identified = {*matcher.identified, *(p.id for p in matcher.created if p.external_id)}
+    named = changes.field("@identified")
+    return [
+        *(changes.Fact(profile.id, changes.NEW) for profile in matcher.created),
+        *(changes.Fact(customer_id, named) for customer_id in sorted(identified)),
     ]
-    return new + identified

@@ -1,6 +1,6 @@
 """Clean messages become events of known customers, once each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from django.db import Error, transaction
@@ -58,6 +58,7 @@ def _store(messages: Sequence[Message]) -> None:
         sql.move_events(sorted(resolution.merged.items()))
     known = [Known(*row) for row in zip(resolution.customer_ids, new, strict=True)]
     _insert([row for row in known if row.message.name is not None])
+    _note_seen({row.customer_id for row in known if row.message.name is None})
     traits.apply([traits.Told(*row) for row in known if row.message.traits])
 
 
@@ -88,6 +89,12 @@ def _insert(known: Sequence[Known]) -> None:
         changes.Fact(customer_id, changes.event(name_of_id[name_id]), event_id)
         for event_id, customer_id, name_id in stored
     )
+
+
+def _note_seen(customer_ids: Collection[int]) -> None:
+    """Tell the segments who was seen without an event."""
+    seen = changes.field("@seen")
+    changes.record(changes.Fact(customer_id, seen) for customer_id in sorted(customer_ids))
 
 
 def _row(known: Known, name_id: int) -> dict[str, Any]:
