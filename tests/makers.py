@@ -20,8 +20,8 @@ _serial = itertools.count(1)
 
 @pytest.fixture
 def make_field(db):
-    def make(name, type="string", **more):
-        return CustomerField.objects.create(name=name, type=type, **more)
+    def make(name, kind="string", **more):
+        return CustomerField.objects.create(name=name, type=kind, **more)
 
     return make
 
