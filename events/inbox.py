@@ -43,6 +43,11 @@ def process(limit: int) -> int:
     return len(requests)
 
 
+def set_aside(error: str) -> None:
+    """Keep the oldest request out of the queue, with the error that it met."""
+    sql.set_inbox_aside(error or "unknown")
+
+
 class _Request(NamedTuple):
     source_id: int
     received_at: datetime

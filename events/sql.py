@@ -55,6 +55,7 @@ def take_inbox(limit: int, max_bytes: int) -> list[Any]:
             WITH oldest AS (
                 SELECT id, octet_length(body) AS size
                 FROM events_inbox
+                WHERE error = ''
                 ORDER BY id
                 LIMIT %s
                 FOR UPDATE SKIP LOCKED
@@ -71,6 +72,18 @@ def take_inbox(limit: int, max_bytes: int) -> list[Any]:
         )
         rows: list[Any] = cursor.fetchall()
         return rows
+
+
+def set_inbox_aside(error: str) -> None:
+    """Mark the oldest request, so that it is no longer taken."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE events_inbox SET error = %s
+            WHERE id = (SELECT min(id) FROM events_inbox WHERE error = '')
+            """,
+            [error],
+        )
 
 
 def insert_receipts(keys: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
