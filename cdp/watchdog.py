@@ -48,9 +48,11 @@ class Watchdog:
     def _note_served(self, **_: Any) -> None:
         self._served_at.value = time.monotonic()
 
-    def look(self) -> bool:
-        """Say whether the cluster works, and beat for it if so. Call it about once a second."""
-        now = time.monotonic()
+    def look(self, now: float) -> bool:
+        """Say whether the cluster works, and beat for it if so.
+
+        Call it about once a second with the time of the monotonic clock.
+        """
         if any(pid and _is_alive(pid) for pid in self._busy):
             self._worked_at = now
         active_at = max(self._served_at.value, self._worked_at)

@@ -30,6 +30,8 @@ def pytest_configure(config):
     if "CDP_DATA_DIR" in os.environ:
         settings.DATA_DIR = Path(os.environ["CDP_DATA_DIR"])
         settings.MEDIA_ROOT = settings.DATA_DIR / "uploads"
+        settings.STATIC_ROOT = settings.DATA_DIR / "static"
+        settings.STATIC_ROOT.mkdir(exist_ok=True)
 
 
 def pytest_unconfigure(config):

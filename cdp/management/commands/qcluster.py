@@ -24,7 +24,7 @@ class Command(BaseCommand):
         try:
             health.forget("queue")
             watchdog.release_orphans(began_at)
-            while cluster.sentinel.is_alive() and guard.look():
+            while cluster.sentinel.is_alive() and guard.look(time.monotonic()):
                 time.sleep(1)
             verdict = "hangs" if cluster.sentinel.is_alive() else "has died"
         except Error as error:
