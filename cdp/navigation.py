@@ -102,7 +102,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "django_q.view_success",
             ),
             Entry("Users", "manage_accounts", "admin:auth_user_changelist", "auth.view_user"),
-            Entry("API docs", "api", "api-docs"),
+            Entry("API docs", "api", "docs"),
         ),
     ),
 )

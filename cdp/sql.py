@@ -1,5 +1,8 @@
 """Every raw statement of the roof."""
 
+from datetime import date, datetime
+from decimal import Decimal
+
 from django.db import connection
 
 _QUEUE_LOCK = 7_103_001  # of our choice; held, shared, by every living cluster of the queue
@@ -18,3 +21,71 @@ def share_queue_lock(*, is_alone: bool) -> None:
         cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_QUEUE_LOCK])
         if is_alone:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [_QUEUE_LOCK])
+
+
+def sum_windows(
+    since: datetime, middle: datetime, until: datetime, revenue_names: list[str], currency: str
+) -> list[tuple[bool, int, int, Decimal]]:
+    """Sum up the events of two neighbouring windows: from `since` to `middle`, and to `until`.
+
+    Returns (is the later window, events, customers, revenue in the currency); a window without
+    events has no row.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT occurred_at >= %(middle)s AS is_later, count(*), count(DISTINCT customer_id),
+                   coalesce(sum(amount) FILTER (WHERE currency = %(currency)s AND name_id = ANY (
+                       SELECT id FROM events_eventname WHERE name = ANY (%(names)s))), 0)
+            FROM events_event
+            WHERE occurred_at >= %(since)s AND occurred_at < %(until)s
+            GROUP BY is_later
+            """,
+            {
+                "since": since,
+                "middle": middle,
+                "until": until,
+                "names": revenue_names,
+                "currency": currency,
+            },
+        )
+        return cursor.fetchall()
+
+
+def count_by_day(since: datetime, until: datetime, zone: str) -> list[tuple[date, str, int]]:
+    """Count events by day (of the zone) and name. Returns (day, name, events)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH counted AS (
+                SELECT (occurred_at AT TIME ZONE %(zone)s)::date AS day, name_id, count(*) AS events
+                FROM events_event
+                WHERE occurred_at >= %(since)s AND occurred_at < %(until)s
+                GROUP BY 1, 2
+            )
+            SELECT day, name, events
+            FROM counted JOIN events_eventname ON events_eventname.id = name_id
+            """,
+            {"since": since, "until": until, "zone": zone},
+        )
+        return cursor.fetchall()
+
+
+def event_name_shares() -> tuple[int, dict[int, float]]:
+    """Return the planner's estimate of all events, and each name's share of them by its id.
+
+    Names too rare to be noticed by the last analyze are missing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT greatest(reltuples, 0)::bigint,
+                   most_common_vals::text::bigint[], most_common_freqs
+            FROM pg_class LEFT JOIN pg_stats
+                ON tablename = relname AND schemaname = relnamespace::regnamespace::text
+                AND attname = 'name_id'
+            WHERE oid = to_regclass('events_event')
+            """
+        )
+        rows, values, frequencies = cursor.fetchone()
+    return rows, dict(zip(values or [], frequencies or [], strict=True))

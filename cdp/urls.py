@@ -4,9 +4,13 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from cdp import api, health
+from cdp import api, health, home
+
+staff = admin.site.admin_view
 
 urlpatterns = [
+    path("admin/home/progress/", staff(home.progress), name="home_progress"),
+    path("admin/home/checklist/", staff(home.dismiss_checklist), name="home_checklist"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

@@ -125,5 +125,17 @@
   document.addEventListener("click", openRow);
   document.addEventListener("click", copy);
 
-  if (window.Chart) Chart.defaults.locale = "de-CH";
+  /* Charts write in the colour of the theme, also when it changes. */
+  function colourCharts() {
+    if (!window.Chart) return;
+    Chart.defaults.locale = "de-CH";
+    const style = getComputedStyle(document.documentElement);
+    Chart.defaults.color = style.getPropertyValue("--cdp-muted").trim() || "#6b7280";
+    for (const chart of Object.values(Chart.instances)) chart.update();
+  }
+
+  new MutationObserver(colourCharts).observe(document.documentElement, {
+    attributeFilter: ["class"],
+  });
+  document.addEventListener("DOMContentLoaded", colourCharts);
 })();

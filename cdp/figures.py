@@ -1,0 +1,175 @@
+"""The figures of Home: cheap enough to ask for whenever somebody looks.
+
+All of them are kept for half a minute, so that ten people who look cost as much as one.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from activation.models import Delivery
+from cdp import sql
+from cdp.profile import PURCHASE
+from customers import adminkit
+from customers.models import Customer
+from events import amounts
+from segments.models import Membership, Segment
+
+DAYS = 30
+KEPT_SECONDS = 30
+CHARTED = 4  # kinds of events with a line of their own; the others are one line
+_CACHE_KEY = "cdp.figures"
+
+
+class Change(NamedTuple):
+    """A figure of the last 30 days beside that of the 30 days before."""
+
+    now: Decimal
+    before: Decimal
+
+    @property
+    def percent(self) -> int | None:
+        """How much more or less, in percent; None where there was nothing before."""
+        return round((self.now - self.before) * 100 / self.before) if self.before else None
+
+
+class Day(NamedTuple):
+    """The events of one day, in the order of `Figures.lines`."""
+
+    day: datetime
+    counts: list[int]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What Home shows. `customers` counts all; the others are of the last 30 days."""
+
+    customers: int
+    new_customers: int
+    active: Change
+    revenue: Change
+    events: Change
+    sent: int
+    failed: int
+    lines: list[str]
+    days: list[Day]
+    segments: list[tuple[Segment, int]]
+
+
+def current() -> Figures:
+    """Return the figures, at most half a minute old."""
+    kept = cache.get(_CACHE_KEY)
+    if kept is None:
+        kept = compute(timezone.now())
+        cache.set(_CACHE_KEY, kept, KEPT_SECONDS)
+    return kept  # type: ignore[no-any-return]
+
+
+def forget() -> None:
+    """Have the figures computed anew when they are next asked for."""
+    cache.delete(_CACHE_KEY)
+
+
+def compute(now: datetime) -> Figures:
+    """Compute all figures as of now."""
+    windows = _windows(now)
+    lines, days = _by_day(now)
+    sent, failed = _messages(now)
+    return Figures(
+        customers=_customers(),
+        new_customers=_new_customers(now),
+        active=windows["customers"],
+        revenue=windows["revenue"],
+        events=windows["events"],
+        sent=sent,
+        failed=failed,
+        lines=lines,
+        days=days,
+        segments=_segments(),
+    )
+
+
+def _customers() -> int:
+    estimate = adminkit.estimated_rows(Customer)
+    if estimate > adminkit.COUNTED_UP_TO:
+        return estimate
+    return Customer.objects.current().count()
+
+
+def _new_customers(now: datetime) -> int:
+    """Count who was seen first, or added without being seen, in the last 30 days."""
+    since = now - timedelta(days=DAYS)
+    return (
+        Customer.objects.current()
+        .filter(Q(first_seen_at__gte=since) | Q(first_seen_at__isnull=True, created_at__gte=since))
+        .count()
+    )
+
+
+def _windows(now: datetime) -> dict[str, Change]:
+    middle = now - timedelta(days=DAYS)
+    rows = sql.sum_windows(
+        now - timedelta(days=2 * DAYS), middle, now, [PURCHASE, amounts.REFUND], settings.CURRENCY
+    )
+    nothing = (0, 0, Decimal(0))
+    by_window = {is_later: rest for is_later, *rest in rows}
+    later, earlier = by_window.get(True, nothing), by_window.get(False, nothing)
+    pairs = [Change(Decimal(a), Decimal(b)) for a, b in zip(later, earlier, strict=True)]
+    return dict(zip(("events", "customers", "revenue"), pairs, strict=True))
+
+
+def _by_day(now: datetime) -> tuple[list[str], list[Day]]:
+    """Count the events of each of the last 30 days: the most frequent kinds, and all others."""
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    dates = [(midnight - timedelta(days=back)).date() for back in range(DAYS - 1, -1, -1)]
+    start = timezone.make_aware(datetime.combine(dates[0], datetime.min.time()))
+    counted = sql.count_by_day(start, now, settings.TIME_ZONE)
+    totals: Counter[str] = Counter()
+    for _, name, events in counted:
+        totals[name] += events
+    lines = [name for name, _ in totals.most_common(CHARTED)]
+    if len(totals) > CHARTED:
+        lines.append("Others")
+    by_day = {(day, name): events for day, name, events in counted}
+    return lines, [Day(day, _counts(day, lines, totals, by_day)) for day in dates]
+
+
+def _counts(day: object, lines: Sequence[str], totals: Counter[str], by_day: dict) -> list[int]:
+    named = [by_day.get((day, name), 0) for name in lines[:CHARTED]]
+    if len(lines) > CHARTED:
+        everything = sum(by_day.get((day, name), 0) for name in totals)
+        named.append(everything - sum(named))
+    return named
+
+
+def _messages(now: datetime) -> tuple[int, int]:
+    """Count the messages of the last 30 days that arrived, and that failed for good."""
+    made = Delivery.objects.real().filter(id__gte=_first_id(now - timedelta(days=DAYS)))
+    found = made.aggregate(
+        sent=Count("id", filter=Q(delivered_at__isnull=False)),
+        failed=Count("id", filter=Q(dead_at__isnull=False)),
+    )
+    return found["sent"], found["failed"]
+
+
+def _first_id(since: datetime) -> UUID:
+    """Return the smallest id that a delivery made since then can have: it begins with the time."""
+    return UUID(int=int(since.timestamp() * 1000) << 80)
+
+
+def _segments() -> list[tuple[Segment, int]]:
+    """Return the segments with their members, the largest first."""
+    sizes = dict(
+        Membership.objects.order_by().values_list("segment").annotate(size=Count("customer_id"))
+    )
+    segments = Segment.objects.only("key", "name", "sentence", "state")
+    return sorted(((s, sizes.get(s.pk, 0)) for s in segments), key=lambda pair: -pair[1])
