@@ -1,8 +1,11 @@
 """The API's resources, and what of them needs more than one floor."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import django_filters
+from django.db.models import QuerySet
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
@@ -10,14 +13,24 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer,
     OpenApiYamlRenderer2,
 )
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_spectacular.views import SpectacularAPIView
-from rest_framework import exceptions, permissions
+from rest_framework import exceptions, permissions, status
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import Route, SimpleRouter
 from rest_framework.views import APIView
 
-from customers.api import CustomerFieldViewSet, CustomerViewSet
+from activation import outbox
+from cdp import erasure
+from customers import api as customers_api
+from customers import apikit, spelling
+from customers.models import Customer, CustomerField
+from segments import api as segments_api
+from segments import definitions, explain
+from segments.memberships import Transition
+from segments.models import Membership, Segment
 
 
 class Router(SimpleRouter):
@@ -31,9 +44,74 @@ class Router(SimpleRouter):
     ]
 
 
+class CustomerFieldViewSet(customers_api.CustomerFieldViewSet):
+    def perform_destroy(self, instance: CustomerField) -> None:
+        """Remove the field and the values that customers have of it, unless a segment uses it."""
+        if using := definitions.using_field(instance.name):
+            names = ", ".join(f"“{segment}”" for segment in using)
+            raise apikit.Conflict(f"Segments use this field: {names}.", "in_use")
+        super().perform_destroy(instance)
+
+
+class CustomerFilters(customers_api.CustomerFilters):
+    segment = django_filters.CharFilter(method="by_segment", help_text="The key of a segment.")
+
+    def by_segment(self, found: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
+        members = Membership.objects.filter(segment=_segment(value))
+        return found.filter(id__in=members.values("customer_id"))
+
+
+class CustomerViewSet(customers_api.CustomerViewSet):
+    filterset_class = CustomerFilters
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Erase a customer with everything that is known about them. It cannot be undone."""
+        erasure.forget([self.get_object().pk])
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses=segments_api.MembershipSerializer(many=True), filters=False)
+    @action(
+        detail=True,
+        resource="segments",
+        model=Membership,
+        page_order=("-entered_at", "-segment_id"),
+    )
+    def memberships(self, request: Request, pk: str) -> Response:
+        """The segments that the customer is in."""
+        rows = Membership.objects.filter(customer=self.get_object()).select_related("segment")
+        return self._page(rows, segments_api.MembershipSerializer)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("segment", str, required=True, description="Its key.")],
+        responses=segments_api.ExplanationSerializer,
+    )
+    @action(detail=True, resource="segments", model=Segment)
+    def explain(self, request: Request, pk: str) -> Response:
+        """Why the customer is in a segment or not, and when time alone will change that."""
+        segment = _segment(request.query_params.get("segment", ""))
+        explanation = explain.explain(segment, self.get_object().pk)
+        return Response(segments_api.ExplanationSerializer(explanation).data)
+
+
+def _segment(key: str) -> Segment:
+    """Return the segment; raises the 400 that says which key may have been meant."""
+    segment = Segment.objects.filter(key=key).first() if "\0" not in key else None
+    if segment is None:
+        hint = spelling.suggestion(key, Segment.objects.values_list("key", flat=True))
+        raise apikit.refuse("segment", f"There is no segment of this key.{hint}", "unknown")
+    return segment
+
+
+class SegmentViewSet(segments_api.SegmentViewSet):
+    def announce(self, transitions: Sequence[Transition]) -> None:
+        """Send what triggers wait for."""
+        outbox.enqueue(transitions)
+
+
 router = Router()
 router.register("customer-fields", CustomerFieldViewSet, basename="customer-field")
 router.register("customers", CustomerViewSet, basename="customer")
+router.register("segments", SegmentViewSet, basename="segment")
 
 
 class SchemaView(SpectacularAPIView):

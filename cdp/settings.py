@@ -192,8 +192,9 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
     "COERCE_DECIMAL_TO_STRING": False,
 }
-_API_ERRORS = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "429"]
+_API_ERRORS = [*("400", "401", "403", "404", "405", "406", "409", "413", "415", "429", "503")]
 DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "cdp.errors.ExceptionHandler",
     "ALLOWED_ERROR_STATUS_CODES": _API_ERRORS,
     "ERROR_SCHEMAS": dict.fromkeys(_API_ERRORS, "cdp.schema.Error"),
 }

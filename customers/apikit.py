@@ -7,6 +7,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
+from django_filters.utils import translate_validation
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers, status
 from rest_framework.request import Request
@@ -103,6 +104,14 @@ class StrictFilterSet(django_filters.FilterSet):
         named = [key for key in self.data if not key.startswith(self.prefixes or ("\0",))]
         _refuse_unknown(named, self.filters.keys() | PAGE_PARAMETERS)
         return bool(super().is_valid())
+
+
+def filtered(filters: django_filters.FilterSet) -> QuerySet[Any]:
+    """Return the rows that pass; raises the 400 that names each filter that cannot be read."""
+    if not filters.is_valid():
+        raise translate_validation(filters.errors)
+    found: QuerySet[Any] = filters.qs
+    return found
 
 
 class StrictFilterBackend(DjangoFilterBackend):

@@ -1,0 +1,37 @@
+"""Who is meant by ids that others kept: ours or the CRM's."""
+
+from collections.abc import Collection
+
+from customers import identity
+from customers.models import Customer, Identifier
+
+
+def current(customer_ids: Collection[int]) -> dict[int, int]:
+    """Return who each of these customers is now, after merges; unknown ones are left out."""
+    merged_into: dict[int, int | None] = {}
+    asked = {*customer_ids}
+    while asked:
+        rows = Customer.objects.filter(id__in=asked).values_list("id", "merged_into_id")
+        merged_into |= dict(rows)
+        asked = {new for new in merged_into.values() if new is not None} - merged_into.keys()
+    return {
+        old: new
+        for old in customer_ids
+        if (new := _end(old, merged_into)) is not None and old in merged_into
+    }
+
+
+def _end(customer_id: int, merged_into: dict[int, int | None]) -> int | None:
+    while (following := merged_into.get(customer_id)) is not None:
+        customer_id = following
+    return customer_id if customer_id in merged_into else None
+
+
+def by_external_id(external_ids: Collection[str]) -> dict[str, int]:
+    """Return the customer of each of these CustomerIds; unknown ones are left out."""
+    normal = {text: identity.normalise(identity.CUSTOMER_ID, text) for text in external_ids}
+    found = Identifier.objects.filter(
+        kind=identity.CUSTOMER_ID, value__in=[value for value in normal.values() if value]
+    )
+    owners = dict(found.values_list("value", "customer_id"))
+    return {text: owners[value] for text, value in normal.items() if value in owners}
