@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from customers.exact import ExactJSONField, SerialField
+from customers.exact import ExactJSONField, NumericField, SerialField
 
 NO_FIELDS = models.Value({}, models.JSONField())
 
@@ -190,9 +190,15 @@ class ImportState(models.TextChoices):
 
 
 class Import(models.Model):
-    """An uploaded file and how far it has come. Work commits in chunks, so it can resume."""
+    """An uploaded file and how far it has come. Work commits in chunks, so it can resume.
+
+    `customers.imports` says what `options`, `format` and `summary` hold.
+    """
 
     kind = models.CharField(max_length=20, choices=ImportKind.choices)
+    app = models.TextField(
+        default="customers", help_text="The app whose module `imports` reads this kind of file."
+    )
     state = models.CharField(
         max_length=10, choices=ImportState.choices, default=ImportState.WAITING
     )
@@ -200,6 +206,9 @@ class Import(models.Model):
     file_name = models.TextField()
     file_size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
+    stopped_state = models.CharField(
+        max_length=10, blank=True, default="", help_text="The state it had when it was stopped."
+    )
     options = models.JSONField(default=dict, blank=True)
     format = models.JSONField(default=dict, blank=True, help_text="What was detected, and said.")
     summary = models.JSONField(default=dict, blank=True, help_text="Counts by field and reason.")
@@ -228,6 +237,21 @@ class Import(models.Model):
         if self.state == ImportState.DONE:
             return 1.0
         return min(1.0, self.offset / self.file_size) if self.file_size else 0.0
+
+
+class ImportSeen(models.Model):
+    """What an import under way must remember of the lines behind it; gone when it has ended.
+
+    `key` is a hash, `what` a number that the kind of import gives a meaning.
+    """
+
+    pk = models.CompositePrimaryKey("source_id", "key")
+    source = models.ForeignKey(Import, models.CASCADE, db_constraint=False, db_index=False)
+    key = models.BigIntegerField()
+    what = NumericField()
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.source_id}"
 
 
 class ImportProblem(models.Model):

@@ -30,11 +30,13 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('customer_fields', 'Customer field values'), ('events', 'Events')], max_length=20)),
+                ('app', models.TextField(default='customers', help_text='The app whose module `imports` reads this kind of file.')),
                 ('state', models.CharField(choices=[('waiting', 'Waiting'), ('checking', 'Checking'), ('checked', 'Checked'), ('importing', 'Importing'), ('done', 'Done'), ('failed', 'Failed'), ('stopped', 'Stopped')], default='waiting', max_length=10)),
                 ('file', models.FileField(upload_to='imports/')),
                 ('file_name', models.TextField()),
                 ('file_size', models.BigIntegerField()),
                 ('sha256', models.CharField(max_length=64)),
+                ('stopped_state', models.CharField(blank=True, default='', help_text='The state it had when it was stopped.', max_length=10)),
                 ('options', models.JSONField(blank=True, default=dict)),
                 ('format', models.JSONField(blank=True, default=dict, help_text='What was detected, and said.')),
                 ('summary', models.JSONField(blank=True, default=dict, help_text='Counts by field and reason.')),
@@ -114,6 +116,15 @@ class Migration(migrations.Migration):
                 ('message', models.TextField(help_text='For people.')),
                 ('row', models.JSONField(help_text='The cells of the line as they stood in the file.')),
                 ('source', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='problems', to='customers.import')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ImportSeen',
+            fields=[
+                ('pk', models.CompositePrimaryKey('source_id', 'key', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('key', models.BigIntegerField()),
+                ('what', customers.exact.NumericField()),
+                ('source', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, to='customers.import')),
             ],
         ),
         migrations.CreateModel(
