@@ -9,11 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path
 
-from cdp import profile, timeline
+from cdp import profile, staff, timeline, work
 from customers import adminkit
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
 from customers.models import Customer, CustomerField
 from segments.models import Membership, Segment
+
+__all__ = ["CustomerFieldPages", "CustomerPages", "staff", "work"]
 
 
 class SegmentFilter(admin.SimpleListFilter):

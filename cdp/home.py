@@ -213,10 +213,10 @@ def _alarms() -> Iterator[Alarm]:
     for name, what in (("pipeline", "Events and segments wait"), ("queue", "Messages wait")):
         at = beaten_at.get(name)
         if at is None:
-            yield Alarm(f"{what}: the {name} has not started.", _url("django_q_success"))
+            yield Alarm(f"{what}: the {name} has not started.", _url("django_q_ormq"))
         elif timezone.now() - at > SILENT_AFTER:
             yield Alarm(
-                f"{what}: the {name} was last heard of {formats.ago(at)}.", _url("django_q_success")
+                f"{what}: the {name} was last heard of {formats.ago(at)}.", _url("django_q_ormq")
             )
     failing = Destination.objects.filter(Q(failures_in_a_row__gt=0) | ~Q(disabled_because=""))
     for destination in failing.filter(triggers__is_enabled=True).distinct():

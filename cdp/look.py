@@ -39,7 +39,8 @@ UNFOLD: dict[str, Any] = {
     "ENVIRONMENT": "cdp.navigation.environment",
     "DASHBOARD_CALLBACK": "cdp.home.context",
     "BORDER_RADIUS": "8px",
-    "COMMAND": {"search_models": ["customers.customer", "segments.segment"]},
+    "COMMAND": {"search_callback": "cdp.navigation.search"},
+    "TABS": "cdp.navigation.tabs",
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,

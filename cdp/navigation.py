@@ -1,22 +1,34 @@
 """The sidebar: what there is, for whom."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from unfold.dataclasses import SearchResult
 
+from customers import adminkit, contacts
+from customers import search as customer_search
+from customers.models import Customer
 from events.models import Source
+from segments.models import Segment
 
-DEMO_SOURCE_KEYS = ("demo-online", "demo-till", "demo-shop")
+DEMO_SOURCE_KEYS = ("demo-online", "demo-till")
+FOUND_AT_MOST = 8  # of each kind, by the search of the sidebar
 
 
 class Entry(NamedTuple):
-    """A line of the sidebar. Without `permission`, every member of staff sees it."""
+    """A line of the sidebar. Without `permission`, every member of staff sees it.
+
+    `also` are the beginnings of other addresses that belong to it.
+    """
 
     title: str
     icon: str
     url_name: str
     permission: str = ""
+    also: tuple[str, ...] = ()
 
 
 GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
@@ -98,8 +110,9 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "Background work",
                 "work_history",
-                "admin:django_q_success_changelist",
-                "django_q.view_success",
+                "admin:django_q_ormq_changelist",
+                "django_q.view_ormq",
+                also=("/admin/django_q/",),
             ),
             Entry("Users", "manage_accounts", "admin:auth_user_changelist", "auth.view_user"),
             Entry("API docs", "api", "docs"),
@@ -126,9 +139,52 @@ def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
     except NoReverseMatch:
         return None
     is_active = request.path == link or (
-        request.path.startswith(link) and entry.url_name != "admin:index"
+        request.path.startswith((link, *entry.also)) and entry.url_name != "admin:index"
     )
     return {"title": entry.title, "icon": entry.icon, "link": link, "active": is_active}
+
+
+def tabs(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the tabs above lists that belong together."""
+    work = ("ormq", "Waiting"), ("failure", "Failed"), ("schedule", "By the clock")
+    return [
+        {
+            "models": [f"django_q.{model}" for model, _ in work],
+            "items": [
+                {
+                    "title": title,
+                    "link": reverse(f"admin:django_q_{model}_changelist"),
+                    "permission": lambda request: request.user.has_perm("django_q.view_ormq"),
+                }
+                for model, title in work
+            ],
+        }
+    ]
+
+
+def search(request: HttpRequest, text: str) -> list[SearchResult]:
+    """Find customers and segments for the search of the sidebar."""
+    return [*_customers(request, text), *_segments(request, text)]
+
+
+def _customers(request: HttpRequest, text: str) -> Iterator[SearchResult]:
+    if not request.user.has_perm("customers.view_customer"):
+        return
+    try:
+        found = customer_search.find(text)[:FOUND_AT_MOST]
+    except customer_search.TooSlowError:
+        return
+    for customer in Customer.objects.current().filter(pk__in=found):
+        note = contacts.email(customer.fields) or customer.external_id or "Visitor"
+        yield SearchResult(str(customer), note, adminkit.customer_url(customer.pk), "person")
+
+
+def _segments(request: HttpRequest, text: str) -> Iterator[SearchResult]:
+    if not request.user.has_perm("segments.view_segment"):
+        return
+    for segment in Segment.objects.filter(name__icontains=text)[:FOUND_AT_MOST]:
+        href = f"{reverse('admin:customers_customer_changelist')}?segment={quote(segment.key)}"
+        yield SearchResult(segment.name, "Segment", href, "filter_alt")
 
 
 def environment(request: HttpRequest) -> tuple[str, str] | None:

@@ -185,6 +185,11 @@ def copyable(text: str, what: str) -> SafeString:
     return render_to_string("components/copy.html", {"text": text, "what": what})
 
 
+def preformatted(text: str) -> SafeString:
+    """A text with its line breaks, such as an error."""
+    return format_html('<pre class="cdp-pre">{}</pre>', text)
+
+
 def share(count: int, percent: int) -> SafeString:
     """A count with a bar that shows its share of the whole, 0 to 100."""
     return render_to_string("components/share.html", {"count": count, "percent": percent})
