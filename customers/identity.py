@@ -16,7 +16,7 @@ __all__ = ["ANONYMOUS_ID", "CUSTOMER_ID", "Key", "Person", "RacedError", "Resolu
 EMAIL = "email"
 PHONE = "phone"
 MAX_LENGTH = 200  # characters of an identifier; an index row holds no more than 2.7 KB
-ATTEMPTS = 5  # of resolving a batch while others create the same customers
+ATTEMPTS = 20  # of resolving a batch; each that fails means that another pipeline went ahead
 
 _NOBODY = {"", "undefined", "nil", "null", "none", "nan", "true", "false", "anonymous", "guest"}
 _NOBODY |= {"unknown", "test", "id", "distinct_id", "[object object]", "-1"}
