@@ -98,14 +98,14 @@ class Api:
 
     def __getattr__(self, method):
         def call(path, body=None, **options):
-            given = {} if body is None else {"data": exact.dumps(body)}
-            given["content_type"] = "application/json"
-            return self.send(method, path, **given | options)
+            data = "" if body is None else exact.dumps(body)
+            return self.send(method, path, data=data, content_type="application/json", **options)
 
         return call
 
     def send(self, method, path, **options):
-        answer = getattr(self.client, method)(path, headers=self.headers, **options)
+        """Send a body as it is."""
+        answer = self.client.generic(method.upper(), path, headers=self.headers, **options)
         text = b"".join(answer.streaming_content) if answer.streaming else answer.content
         is_json = answer.get("Content-Type", "").startswith("application/json")
         return answer.status_code, exact.loads(text) if is_json and text else text.decode()

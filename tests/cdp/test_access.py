@@ -1,0 +1,141 @@
+"""Every address of the API against every kind of credential, walked from the URLconf."""
+
+import re
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.urls import URLPattern, get_resolver
+from rest_framework.test import APIClient
+
+from cdp import apikeys
+from tests.makers import Api
+
+pytestmark = pytest.mark.django_db
+
+# Address: {method: the scope it takes}. What is new must be entered here.
+READ_WRITE = {"get": "read", "post": "write"}
+ONE = {"get": "read", "put": "write", "patch": "write", "delete": "write"}
+SCOPES = {
+    "customer-fields/": {m: f"customer-fields:{r}" for m, r in READ_WRITE.items()},
+    "customer-fields/x/": {m: f"customer-fields:{r}" for m, r in ONE.items()},
+    "customers/": {
+        "get": "customers:read",
+        "post": "customers:write",
+        "put": "customers:write",
+    },
+    "customers/1/": {
+        "get": "customers:read",
+        "patch": "customers:write",
+        "delete": "customers:write",
+    },
+    "customers/1/changes/": {"get": "customers:read"},
+    "customers/1/identifiers/": {"get": "customers:read"},
+    "customers/1/merges/": {"get": "customers:read"},
+    "customers/1/memberships/": {"get": "segments:read"},
+    "customers/1/explain/": {"get": "segments:read"},
+    "segments/": {m: f"segments:{r}" for m, r in READ_WRITE.items()},
+    "segments/preview/": {"post": "segments:read"},
+    "segments/x/": {m: f"segments:{r}" for m, r in ONE.items()},
+    "segments/x/members/": {
+        "get": "segments:read",
+        "post": "segments:write",
+        "delete": "segments:write",
+    },
+    "segments/x/history/": {"get": "segments:read"},
+}
+PUBLIC = {"schema/", "docs/", "nowhere"}
+SAMPLES = {"pk": "1", "name": "x", "key": "x", "rest": "nowhere"}
+
+
+def addresses(patterns, prefix=""):
+    """(sample address, view) of every pattern."""
+    for pattern in patterns:
+        address = prefix + str(pattern.pattern).lstrip("^").removesuffix("$").replace("\\Z", "")
+        if isinstance(pattern, URLPattern):
+            yield sample(address), pattern.callback
+        else:
+            yield from addresses(pattern.url_patterns, address)
+
+
+def sample(address):
+    """Fill each named part of a pattern with an example."""
+    address = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", filled, address)
+    return re.sub(r"<(?:\w+:)?(\w+)>", filled, address)
+
+
+def filled(found):
+    return SAMPLES.get(found[1], found[0])
+
+
+def served():
+    found = {}
+    for address, view in addresses(get_resolver().url_patterns):
+        if address.startswith("api/") and not address.startswith("api/s/"):
+            methods = getattr(view, "actions", None) or {}
+            found.setdefault(address.removeprefix("api/"), set()).update(set(methods) - {"head"})
+    return found
+
+
+CASES = [(path, method) for path, scopes in SCOPES.items() for method in scopes]
+
+
+def test_every_address_and_method_is_entered_here():
+    expected = {path: set(scopes) for path, scopes in SCOPES.items()}
+    assert served() == expected | {path: set() for path in PUBLIC}
+
+
+@pytest.mark.parametrize(("path", "method"), CASES)
+def test_without_a_key_the_answer_is_401(db, path, method):
+    for key in (None, "cdp_wrong", ""):
+        status, answer = getattr(Api(key), method)(f"/api/{path}")
+        assert status == 401
+        assert answer["type"] == "client_error"
+
+
+@pytest.mark.parametrize(("path", "method"), CASES)
+def test_a_key_needs_exactly_the_scope(db, path, method):
+    scope = SCOPES[path][method]
+    without = Api(apikeys.create("without", set(apikeys.ALL_SCOPES) - {scope})[1])
+    status, answer = getattr(without, method)(f"/api/{path}", {})
+    assert (status, answer["errors"][0]["code"]) == (403, "permission_denied")
+    holder = Api(apikeys.create("holder", [scope])[1])
+    assert getattr(holder, method)(f"/api/{path}", {})[0] in (200, 400, 404)
+
+
+@pytest.mark.parametrize("path", [*SCOPES, "nowhere", "no/where/", "schema/"])
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options", "trace"])
+def test_whatever_is_asked_the_answer_is_json_and_no_500(api, path, method):
+    status, answer = getattr(api, method)(f"/api/{path}", {})
+    assert status in (200, 400, 404, 405)
+    assert isinstance(answer, dict)
+
+
+@pytest.mark.parametrize("path", PUBLIC - {"nowhere"})
+def test_description_is_open_to_all(db, path):
+    assert APIClient().get(f"/api/{path}").status_code == 200
+
+
+def staff(*permissions):
+    user = User.objects.create_user("anna", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(user)
+    return client
+
+
+def test_staff_read_what_they_may_view(db):
+    client = staff("view_segment")
+    assert client.get("/api/segments/").status_code == 200
+    assert client.get("/api/customers/").status_code == 403
+
+
+def test_staff_cannot_write_without_a_csrf_token(db):
+    client = staff("add_segment")
+    answer = client.post("/api/segments/", {}, format="json")
+    assert (answer.status_code, "CSRF" in answer.json()["errors"][0]["detail"]) == (403, True)
+
+
+def test_users_outside_the_staff_may_nothing(db):
+    client = APIClient()
+    client.force_login(User.objects.create_user("bob"))
+    assert client.get("/api/customers/").status_code == 403
