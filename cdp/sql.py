@@ -69,23 +69,3 @@ def count_by_day(since: datetime, until: datetime, zone: str) -> list[tuple[date
             {"since": since, "until": until, "zone": zone},
         )
         return cursor.fetchall()
-
-
-def event_name_shares() -> tuple[int, dict[int, float]]:
-    """Return the planner's estimate of all events, and each name's share of them by its id.
-
-    Names too rare to be noticed by the last analyze are missing.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT greatest(reltuples, 0)::bigint,
-                   most_common_vals::text::bigint[], most_common_freqs
-            FROM pg_class LEFT JOIN pg_stats
-                ON tablename = relname AND schemaname = relnamespace::regnamespace::text
-                AND attname = 'name_id'
-            WHERE oid = to_regclass('events_event')
-            """
-        )
-        rows, values, frequencies = cursor.fetchone()
-    return rows, dict(zip(values or [], frequencies or [], strict=True))

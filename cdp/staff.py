@@ -42,7 +42,7 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):
     )
     add_fieldsets = (
         ("Person", {"fields": ("username", "first_name", "last_name", "email")}),
-        ("Password", {"fields": ("usable_password", "password1", "password2")}),
+        ("Password", {"fields": ("password1", "password2")}),
         ("Rights", {"fields": ("groups",)}),
     )
     filter_horizontal = ()

@@ -212,3 +212,36 @@ def take_quarantined(ids: Sequence[int]) -> list[Any]:
         )
         rows: list[Any] = cursor.fetchall()
         return sorted(rows)
+
+def event_name_shares() -> tuple[int, dict[int, float]]:
+    """Return the planner's estimate of all events, and each name's share of them by its id.
+
+    Names too rare to be noticed by the last analyze are missing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT greatest(reltuples, 0)::bigint,
+                   most_common_vals::text::bigint[], most_common_freqs
+            FROM pg_class LEFT JOIN pg_stats
+                ON tablename = relname AND schemaname = relnamespace::regnamespace::text
+                AND attname = 'name_id'
+            WHERE oid = to_regclass('events_event')
+            """
+        )
+        rows, values, frequencies = cursor.fetchone()
+    return rows, dict(zip(values or [], frequencies or [], strict=True))
+
+
+def last_received(among: int) -> dict[int, datetime]:
+    """Return when each source sent something, by its id, among so many of the latest events."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT source_id, max(received_at)
+            FROM (SELECT source_id, received_at FROM events_event ORDER BY id DESC LIMIT %s) AS late
+            GROUP BY source_id
+            """,
+            [among],
+        )
+        return dict(cursor.fetchall())

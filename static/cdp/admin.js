@@ -74,6 +74,12 @@
     area.remove();
   }
 
+  /* What cannot be taken back is asked about first. */
+  function confirmSubmit(event) {
+    const question = event.target.dataset.confirm;
+    if (question && !window.confirm(question)) event.preventDefault();
+  }
+
   function announce(text) {
     document.getElementById("cdp-announcer").textContent = text;
   }
@@ -124,6 +130,7 @@
   document.addEventListener("keydown", pressLikeAButton);
   document.addEventListener("click", openRow);
   document.addEventListener("click", copy);
+  document.addEventListener("submit", confirmSubmit);
 
   /* Charts write in the colour of the theme, also when it changes. */
   function colourCharts() {

@@ -1,0 +1,283 @@
+"""Staff's view of what customers did: who sends events, which there are, what was refused."""
+
+import json
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+from unfold.decorators import action, display
+
+from customers import adminkit
+from customers.adminkit import BoundedPaginator, Empty, ProductAdmin, ReadOnlyAdmin
+from events import quarantine, sources, sql
+from events.models import Event, EventName, Quarantine, Source, SourceKind
+
+LATEST = 20_000  # events that are looked at for when a source sent something
+_ICONS = {
+    SourceKind.WEBSITE: "language",
+    SourceKind.SERVER: "dns",
+    SourceKind.STORE: "storefront",
+    SourceKind.EMAIL: "mail",
+}
+
+
+class SourceForm(forms.ModelForm):
+    """What staff say about a source; its keys are ours."""
+
+    class Meta:
+        model = Source
+        fields = ("name", "kind", "channel", "currency", "creates_fields", "is_enabled")
+
+    def clean_currency(self) -> str:
+        currency = str(self.cleaned_data["currency"]).strip().upper()
+        if currency and not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
+            raise ValidationError("A currency has three letters, such as CHF.")
+        return currency
+
+
+class SourceChangeList(ChangeList):
+    """Knows of every source on the page when it last sent something."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        received_at = sql.last_received(LATEST)
+        for source in self.result_list:
+            source.last_at = received_at.get(source.pk)
+
+
+@admin.register(Source)
+class SourceAdmin(ProductAdmin):
+    """Who may send us events, with the key each of them needs."""
+
+    form = SourceForm
+    list_display = ("shown_name", "shown_channel", "write_key_copy", "last_event", "shown_state")
+    list_filter = ("kind", "channel", "is_enabled")
+    search_fields = ("name", "key")
+    search_help_text = "Name"
+    ordering = ("name",)
+    sortable_by = ("shown_name",)
+    actions = None
+    radio_fields: ClassVar[Any] = {"channel": admin.HORIZONTAL}
+    change_form_outer_after_template = "events/how_to_send.html"
+    add_text = "Add source"
+    empty = Empty(
+        "input",
+        "No sources yet",
+        "A source is your website, your shop, your server or your e-mail tool: whatever tells us "
+        "what customers do. Each gets a key of its own.",
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        rotate = self.admin_site.admin_view(self.rotate)
+        own = path("<int:source_id>/rotate/", rotate, name="events_source_rotate")
+        return [own, *super().get_urls()]
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return SourceChangeList
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"currency": settings.CURRENCY, **super().get_changeform_initial_data(request)}
+
+    def has_delete_permission(self, request: HttpRequest, obj: Source | None = None) -> bool:
+        return False  # its events name it; it can be switched off
+
+    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+        context["address"] = request.build_absolute_uri("/").rstrip("/")
+        return super().render_change_form(request, context, **options)
+
+    def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:
+        if change:
+            obj.save()
+            return
+        given = {name: form.cleaned_data[name] for name in form.Meta.fields}
+        made = sources.create(given.pop("name"), given.pop("kind"), **given)
+        obj.pk, obj.key, obj.write_key = made.pk, made.key, made.write_key
+
+    def response_add(
+        self, request: HttpRequest, obj: Source, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Go to the source, where its key is and how to use it."""
+        messages.success(request, f"“{obj}” may send events now. Its key is below.")
+        return adminkit.redirect(reverse("admin:events_source_change", args=[obj.pk]))
+
+    @method_decorator(require_POST)
+    def rotate(self, request: HttpRequest, source_id: int) -> HttpResponse:
+        """Give a source a new key."""
+        source = get_object_or_404(Source, pk=source_id)
+        if not self.has_change_permission(request, source):
+            raise PermissionDenied
+        sources.rotate(source)
+        messages.success(request, f"“{source}” has a new key; the old one is refused from now on.")
+        return adminkit.redirect(reverse("admin:events_source_change", args=[source.pk]))
+
+    @display(description="Source", ordering="name")
+    def shown_name(self, source: Source) -> SafeString:
+        return adminkit.stacked(source.name, source.get_kind_display())
+
+    @display(description="Channel")
+    def shown_channel(self, source: Source) -> SafeString:
+        return adminkit.badge(source.get_channel_display(), icon=_ICONS[SourceKind(source.kind)])
+
+    @display(description="Write key")
+    def write_key_copy(self, source: Source) -> SafeString:
+        return adminkit.copyable(source.write_key, "write key")
+
+    @display(description="Last event")
+    def last_event(self, source: Any) -> SafeString | str:
+        return adminkit.when(source.last_at) if source.last_at else "None lately"
+
+    @display(description="State")
+    def shown_state(self, source: Source) -> SafeString:
+        if source.is_enabled:
+            return adminkit.badge("Enabled", "good")
+        return adminkit.badge("Disabled", "warn")
+
+
+class EventNameChangeList(ChangeList):
+    """Knows of every name on the page how many events have it, and what share that is."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        total, count_by_id = _event_counts()
+        for name in self.result_list:
+            count = count_by_id.get(name.pk, 0)
+            name.counted = (count, round(100 * count / total) if total else 0)
+
+
+def _event_counts() -> tuple[int, dict[int, int]]:
+    """Count all events, and those of each name; by the planner's estimates if they are many."""
+    total, shares = sql.event_name_shares()
+    if total > adminkit.COUNTED_UP_TO:
+        return total, {name_id: round(total * share) for name_id, share in shares.items()}
+    counted = dict(Event.objects.order_by().values_list("name").annotate(count=Count("id")))
+    return sum(counted.values()), counted
+
+
+@admin.register(EventName)
+class EventNameAdmin(ReadOnlyAdmin):
+    """The kinds of events that have arrived."""
+
+    list_display = ("name", "counted", "first_seen")
+    list_display_links = None
+    search_fields = ("name",)
+    search_help_text = "Name"
+    ordering = ("name",)
+    empty = Empty(
+        "category",
+        "No events yet",
+        "Every kind of event shows up here by itself when it arrives for the first time.",
+    )
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return EventNameChangeList
+
+    @display(description="Events")
+    def counted(self, name: Any) -> SafeString:
+        return adminkit.share(*name.counted)
+
+    @display(description="First seen", ordering="first_seen_at")
+    def first_seen(self, name: EventName) -> SafeString | str:
+        return adminkit.when(name.first_seen_at)
+
+
+class ReplayedFilter(admin.SimpleListFilter):
+    """What still waits, or what was sent through again."""
+
+    title = "state"
+    parameter_name = "replayed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "Rejected"), ("yes", "Sent through again")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Quarantine]
+    ) -> QuerySet[Quarantine] | None:
+        if self.value() in ("no", "yes"):
+            return queryset.filter(replayed_at__isnull=self.value() == "no")
+        return None
+
+
+@admin.register(Quarantine)
+class QuarantineAdmin(ReadOnlyAdmin):
+    """Events that could not be taken, with the reason; mended, they can be sent through again."""
+
+    list_display = ("shown_reason", "source", "received", "shown_state")
+    list_filter = (ReplayedFilter, "source", "code")
+    list_select_related = ("source",)
+    ordering = ("-id",)
+    sortable_by = ()
+    paginator = BoundedPaginator
+    actions = ("replay",)
+    fields = ("why", "source", "call_made", "received", "shown_state", "event")
+    readonly_fields = fields
+    empty = Empty(
+        "verified",
+        "No event was rejected",
+        "An event that names nobody, has no name or cannot be read is kept here with the reason, "
+        "and can be sent through again once that is mended.",
+    )
+
+    @display(description="Why")
+    def shown_reason(self, row: Quarantine) -> SafeString:
+        return adminkit.stacked(row.message, _name_of(row.body))
+
+    @display(description="Received")
+    def received(self, row: Quarantine) -> SafeString | str:
+        return adminkit.when(row.received_at)
+
+    @display(description="Why")
+    def why(self, row: Quarantine) -> str:
+        return row.message
+
+    @display(description="Call")
+    def call_made(self, row: Quarantine) -> str:
+        return row.call
+
+    @display(description="State")
+    def shown_state(self, row: Quarantine) -> SafeString:
+        if row.replayed_at:
+            return adminkit.badge("Sent through again", "accent", "replay")
+        return adminkit.badge("Rejected", "bad", "report")
+
+    @display(description="The event")
+    def event(self, row: Quarantine) -> SafeString:
+        return adminkit.preformatted(_readable(row.body))
+
+    @action(description="Send through again", permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[Quarantine]) -> None:
+        count = quarantine.replay([*queryset.values_list("pk", flat=True)])
+        noun = "event goes" if count == 1 else "events go"
+        messages.success(
+            request, f"{count} {noun} through again. What still cannot be taken comes back here."
+        )
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("events.change_quarantine"))
+
+
+def _name_of(body: str) -> str:
+    """Say which event it was, as far as one can tell."""
+    try:
+        event = json.loads(body)
+    except ValueError:
+        return "could not be read"
+    if not isinstance(event, dict):
+        return "is no event"
+    return str(event.get("event") or event.get("type") or "")[:80]
+
+
+def _readable(body: str) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body
