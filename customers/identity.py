@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from customers import changes, merging, sql
 from customers.matching import ANONYMOUS_ID, CUSTOMER_ID, JOINING, Key, Matcher, Person, Profile
@@ -26,7 +26,7 @@ _PHONE_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _PHONE_DECORATION = re.compile(r"[\s()./-]|^00")
 
 
-class RacedError(Exception):
+class RacedError(OperationalError):
     """Others kept changing the same identifiers; the batch may be tried again."""
 
 

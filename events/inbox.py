@@ -1,5 +1,6 @@
 """Requests as they came: accepted at once, turned into events by the pipeline."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
@@ -12,6 +13,8 @@ from events.quarantine import Rejected
 
 MAX_BYTES: Final = 4 * 1024 * 1024  # of requests that one batch takes, or one request if larger
 AT_ONCE: Final = 1_000  # events that are stored together
+
+logger = logging.getLogger(__name__)
 
 
 def accept(write_key: str, call: str, body: bytes) -> bool:
@@ -103,6 +106,11 @@ def _process(events: Iterable[_Event]) -> None:
             messages.append(_clean(raw, envelope))
         except RefusedError as error:
             rejected.append(quarantine.reject(raw, envelope, error.code, str(error)))
+        except Exception as error:
+            # A fault of ours, found by this event: its neighbours must not suffer from it.
+            logger.exception("an event of source %s cannot be read", envelope.source.pk)
+            fault = f"{type(error).__name__}: {str(error)[:300]}"
+            rejected.append(quarantine.reject(raw, envelope, "unreadable", fault))
     quarantine.add(rejected)
     if messages:
         store.store(messages)

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection, transaction
 
 from customers.models import Change, Customer
-from events import inbox
+from events import cleaning, inbox
 from events.models import Event, Inbox
-from tests.events.reading import events_of
+from tests.events.reading import events_of, reasons
 
 TRACK = {
     "userId": "u1",
@@ -134,3 +134,17 @@ def test_pipelines_side_by_side_store_each_event_once(send, take_in):
     assert failures == []
     assert Event.objects.count() == 50
     assert Customer.objects.current().count() == 7
+
+
+def test_fault_of_ours_costs_one_event_not_its_neighbours(send, take_in, monkeypatch):
+    clean = cleaning.clean
+
+    def faulty(raw, envelope):
+        return clean(raw | 5 if raw["event"] == "2" else raw, envelope)
+
+    monkeypatch.setattr(cleaning, "clean", faulty)
+    batch = [{"type": "track", "userId": "u1", "event": str(n)} for n in range(4)]
+    send("/v1/batch", {"batch": batch})
+    take_in()
+    assert reasons() == ["unreadable"]
+    assert events_of(customer_id="u1") == ["0", "1", "3"]
