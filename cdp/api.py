@@ -125,6 +125,7 @@ class SchemaView(SpectacularAPIView):
     ]
     throttle_classes = ()
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return Response(_schema())
 

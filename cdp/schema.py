@@ -1,44 +1,88 @@
 """The OpenAPI description of the API: what its views cannot say themselves."""
 
-from typing import Any
+from typing import Any, Literal
 
+from drf_spectacular import openapi
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_standardized_errors import openapi
-from rest_framework import serializers
+from drf_spectacular.plumbing import get_lib_doc_excludes
 
+from customers import apikit
 
-class ErrorDetail(serializers.Serializer):
-    code = serializers.CharField(help_text="Stable, for programs.")
-    detail = serializers.CharField(help_text="For people: what is wrong and what would be right.")
-    attr = serializers.CharField(
-        allow_null=True, help_text='The member at fault, such as "fields.age"; null for none.'
-    )
-
-
-class Error(serializers.Serializer):
-    """Every answer with a status of 400 and above."""
-
-    type = serializers.ChoiceField(["validation_error", "client_error", "server_error"])
-    errors = ErrorDetail(many=True)  # type: ignore[assignment]  # the name is a method's, too
+_ALWAYS = ("401", "403", "406", "429", "503")
+_ERROR = {"$ref": "#/components/responses/Error"}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "description": "Every answer with a status of 400 and above.",
+    "required": ["type", "errors"],
+    "properties": {
+        "type": {
+            "type": "string",
+            "enum": ["validation_error", "client_error", "server_error"],
+        },
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["code", "detail", "attr"],
+                "properties": {
+                    "code": {"type": "string", "description": "Stable, for programs."},
+                    "detail": {
+                        "type": "string",
+                        "description": "For people: what is wrong and what would be right.",
+                    },
+                    "attr": {
+                        "type": ["string", "null"],
+                        "description": "The member at fault, such as `fields.age`.",
+                    },
+                },
+            },
+        },
+    },
+}
 
 
 class AutoSchema(openapi.AutoSchema):
     """Knows which errors a view can answer with; all of them have one shape."""
 
-    def _should_add_error_response(self, responses: dict[str, Any], status_code: str) -> bool:
-        if status_code in responses:
-            return False
-        if status_code in ("409", "413", "415"):
-            return self.method in ("POST", "PUT", "PATCH", "DELETE")
-        return bool(super()._should_add_error_response(responses, status_code))
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> Any:
+        responses = super()._get_response_bodies(direction)
+        if direction == "response":
+            responses = dict.fromkeys(self._error_statuses(), _ERROR) | responses
+        return dict(sorted(responses.items()))
 
-    def _should_add_validation_error_response(self) -> bool:
-        return True
+    def _error_statuses(self) -> list[str]:
+        statuses = [*_ALWAYS]
+        names = {parameter["in"] for parameter in self._get_parameters()}
+        if "path" in names:
+            statuses.append("404")
+        if "query" in names:
+            statuses.append("400")
+        if self.method != "GET":
+            statuses += ["400", "409", "413", "415"]
+        return statuses
+
+
+def add_errors(result: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Describe the one shape of errors (a hook of drf-spectacular)."""
+    components = result["components"]
+    components["schemas"]["Error"] = _ERROR_SCHEMA
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    components["responses"] = {"Error": {"description": "What is wrong.", "content": content}}
+    return result
+
+
+def undocumented() -> list[Any]:
+    """Classes whose docstrings are for us, not for those who call the API."""
+    return [
+        *get_lib_doc_excludes(),  # type: ignore[no-untyped-call]
+        apikit.StrictSerializer,
+        apikit.StrictModelSerializer,
+    ]
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "cdp.apikeys.ApiKeyAuthentication"
-    name = "API key"
+    name = "apiKey"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {

@@ -192,15 +192,18 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
     "COERCE_DECIMAL_TO_STRING": False,
 }
-_API_ERRORS = [*("400", "401", "403", "404", "405", "406", "409", "413", "415", "429", "503")]
-DRF_STANDARDIZED_ERRORS = {
-    "EXCEPTION_HANDLER_CLASS": "cdp.errors.ExceptionHandler",
-    "ALLOWED_ERROR_STATUS_CODES": _API_ERRORS,
-    "ERROR_SCHEMAS": dict.fromkeys(_API_ERRORS, "cdp.schema.Error"),
-}
+DRF_STANDARDIZED_ERRORS = {"EXCEPTION_HANDLER_CLASS": "cdp.errors.ExceptionHandler"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "CDP",
+    "DESCRIPTION": "Customers, what they did, the segments they are in, and who is told.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "cdp.schema.add_errors",
+    ],
+    "GET_LIB_DOC_EXCLUDES": "cdp.schema.undocumented",
+    "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

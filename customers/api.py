@@ -225,6 +225,13 @@ class CustomerViewSet(
             customer = get_object_or_404(customers, pk=customer.merged_into_id)
         return customer
 
+    def list(self, request: Request) -> Response:
+        """Customers, the newest first. `field.NAME=VALUE` finds those who have that value.
+
+        An empty VALUE finds those who have none. Values are compared exactly.
+        """
+        return super().list(request)
+
     @extend_schema(request=NewCustomerSerializer, responses={201: CustomerSerializer})
     def create(self, request: Request) -> Response:
         """Create a customer by their CustomerId."""
@@ -243,9 +250,9 @@ class CustomerViewSet(
     def partial_update(self, request: Request, pk: str) -> Response:
         """Set values of some fields; null clears one. The others stay."""
         customer = self.get_object()
-        patch = CustomerSerializer(customer, data=request.data)
+        patch = CustomerSerializer(customer, data=request.data, partial=True)
         patch.is_valid(raise_exception=True)
-        values = {customer.pk: patch.validated_data["fields"]}
+        values = {customer.pk: patch.validated_data.get("fields", {})}
         with transaction.atomic():
             customer_fields.set_values(values, source=apikit.actor(request))
         return self._answer(customer.pk, status.HTTP_200_OK)

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from customers import spelling
 
 PAGE_PARAMETERS = {"cursor", "page_size"}
-VALUE_SCHEMA = {"nullable": True, "oneOf": [{"type": t} for t in ("string", "number", "boolean")]}
+VALUE_SCHEMA = {"type": ["string", "number", "boolean", "null"]}
 
 
 def utc(at: datetime) -> str:

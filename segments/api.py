@@ -31,7 +31,7 @@ MAX_IDS = 10_000  # customers that one request adds or removes
 RESERVED_KEYS = ("preview",)  # words of the address
 
 
-@extend_schema_field({"type": "object", "nullable": True, "description": "See docs/rules.md."})
+@extend_schema_field({"type": "object", "description": "A rule of docs/rules.md."})
 class RuleField(serializers.Field):
     """A rule as JSON; its reader says what is wrong with it."""
 
@@ -160,7 +160,7 @@ class MembershipSerializer(serializers.Serializer):
     cause = serializers.CharField()
 
 
-@extend_schema_field({"nullable": True, "description": "A number, text, boolean, list or null."})
+@extend_schema_field({"description": "A number, text, boolean, list, object or null."})
 class AnyField(serializers.Field):
     def to_representation(self, value: Any) -> Any:
         return value
