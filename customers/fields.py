@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from customers import changes, sql
+from customers import changes, exact, sql
 from customers.models import CustomerField, FieldType
 
 MAX_TEXT: Final = 10_000  # characters of a String value
@@ -91,29 +91,47 @@ def parse_value(field: CustomerField, raw: Any) -> Value:
         raw = _text(raw)
     if raw is None or raw == "":
         return None
-    return _PARSERS[FieldType(field.type)](raw)
+    return _PARSERS[field.type](raw)
 
 
-def set_values(values: Mapping[int, Mapping[str, Any]], *, source: str) -> None:
+def set_values(values: Mapping[int, Mapping[str, Any]], *, source: str) -> set[int]:
     """Give customers, by id, new values as `check` returned them; None clears a field.
 
     Only what really changes is written, recorded as coming from `source` (text for people) and
-    queued for the segments. A merged customer's values go to whoever that is now. Locks the
-    customers it changes in the order of their ids; call it inside a transaction.
+    queued for the segments. A merged customer's values go to whoever that is now. Returns the ids
+    of those who changed. Locks the customers it changes in the order of their ids; call it inside
+    a transaction.
     """
+    texts = {
+        customer_id: {name: exact.dumps(value) for name, value in fields.items()}
+        for customer_id, fields in values.items()
+    }
+    return set_json(texts, source=source)
+
+
+def set_json(values: Mapping[int, Mapping[str, str]], *, source: str) -> set[int]:
+    """Do as `set_values`, with each value written as JSON."""
+    changed: set[int] = set()
     waiting = {customer_id: {**fields} for customer_id, fields in values.items() if fields}
     while waiting:
-        written = sql.set_fields(sorted(waiting.items()), source)
+        rows = [(customer_id, _object(fields)) for customer_id, fields in sorted(waiting.items())]
+        written = sql.set_fields(rows, source)
         changes.record(
             changes.Fact(row.customer_id, changes.field(name))
             for row in written
             for name in row.names
         )
-        moved: dict[int, dict[str, Any]] = {}
+        changed |= {row.customer_id for row in written if row.merged_into is None}
+        moved: dict[int, dict[str, str]] = {}
         for row in written:
             if row.merged_into is not None:
                 moved.setdefault(row.merged_into, {}).update(waiting[row.customer_id])
         waiting = moved
+    return changed
+
+
+def _object(members: Mapping[str, str]) -> str:
+    return "{" + ",".join([f"{exact.dumps(name)}:{json}" for name, json in members.items()]) + "}"
 
 
 def create_missing(examples: Mapping[str, Any]) -> None:
@@ -143,6 +161,9 @@ def guess_type(example: Any) -> FieldType:
 
 
 def _text(raw: str) -> str:
+    raw = raw.strip(SPACES)
+    if raw.isascii() and "\0" not in raw:
+        return raw
     if "\0" in raw:
         raise FieldValueError("nul_character", "The value contains a NUL character.")
     try:
@@ -150,7 +171,7 @@ def _text(raw: str) -> str:
     except UnicodeEncodeError as error:
         message = "The value contains half a character (a lone surrogate)."
         raise FieldValueError("bad_encoding", message) from error
-    return unicodedata.normalize("NFC", raw.strip(SPACES))
+    return unicodedata.normalize("NFC", raw)
 
 
 def _string(raw: Any) -> str:
@@ -231,7 +252,7 @@ def _boolean(raw: Any) -> bool:
     raise FieldValueError("not_a_boolean", message)
 
 
-_PARSERS: Final[Mapping[FieldType, Callable[[Any], Value]]] = {
+_PARSERS: Final[Mapping[str, Callable[[Any], Value]]] = {
     FieldType.STRING: _string,
     FieldType.NUMBER: _number,
     FieldType.DATETIME: _datetime,

@@ -1,11 +1,9 @@
 """Every raw statement of this app, one per function, named after what it does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.db import connection
-
-from customers import exact
 
 
 def insert_changes(rows: Sequence[tuple[int, str, int | None]]) -> None:
@@ -111,8 +109,8 @@ class Written(NamedTuple):
     names: list[str]
 
 
-def set_fields(rows: Sequence[tuple[int, Mapping[str, Any]]], source: str) -> list[Written]:
-    """Merge {field: value or None} into customers by id, and log what changed, from `source`.
+def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
+    """Merge {field: value or null} as JSON into customers by id; log what changed, from `source`.
 
     Customers whose values are so already are neither locked nor written; those merged into
     another are locked and returned, but not written. Returns customer id, merged into, names of
@@ -150,7 +148,7 @@ def set_fields(rows: Sequence[tuple[int, Mapping[str, Any]]], source: str) -> li
             """,
             {
                 "ids": [customer_id for customer_id, _ in rows],
-                "fields": [exact.dumps(fields) for _, fields in rows],
+                "fields": [fields for _, fields in rows],
                 "source": source,
             },
         )
