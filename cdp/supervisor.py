@@ -18,8 +18,10 @@ from typing import IO, TypeAlias
 
 _FIRST_DELAY = 0.25  # seconds before a child is started again; doubles each time
 _LONGEST_DELAY = 10.0
+_TRIES = 6  # of a child that runs once, if it fails
 _PROVEN_SECONDS = 30.0  # a child that ran this long begins with the first delay again
 _TICK_SECONDS = 0.25
+_LAST_WORDS_SECONDS = 0.5  # to read what stopped children have still printed
 _LONGEST_LINE = 65536
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,11 +37,12 @@ class Child:
     start: Start
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0  # to end by itself, before it is killed
-    is_once: bool = False  # it is not started again, except after it was killed
+    is_once: bool = False  # it is not started again after it has succeeded
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     started_at: float = field(default=0.0, init=False)
     due_at: float | None = field(default=0.0, init=False)  # None: not to be started
     delay: float = field(default=_FIRST_DELAY, init=False)
+    failures: int = field(default=0, init=False)
 
 
 class Supervisor:
@@ -53,6 +56,7 @@ class Supervisor:
         self._out = out
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
+        self._open_pipes = 0
         self._stop_requests = 0
 
     def add(self, child: Child) -> None:
@@ -84,7 +88,9 @@ class Supervisor:
             child.due_at = None
         for child in reversed(self._children):
             self._stop(child)
-        self._pass_on_output(0)
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while self._open_pipes and time.monotonic() < deadline:
+            self._pass_on_output(0.02)
 
     def _stop(self, child: Child) -> None:
         if child.process is None:
@@ -147,13 +153,15 @@ class Supervisor:
             os.close(writer)
             lines = _Lines(reader, lambda text: self._print(child.name, text))
             self._selector.register(reader, selectors.EVENT_READ, lambda: self._read(lines))
+            self._open_pipes += 1
 
     def _note_end(self, child: Child, code: int, now: float) -> None:
         if child.process:
             _kill_session(child.process)  # what it may have left behind
         child.process = None
-        if child.is_once and code >= 0:
-            self.say(f"{child.name} is done" if code == 0 else f"{child.name} failed ({code})")
+        child.failures += code != 0
+        if child.is_once and (code == 0 or child.failures >= _TRIES):
+            self.say(f"{child.name} {'is done' if code == 0 else 'has failed for good'}")
             return
         if now - child.started_at > _PROVEN_SECONDS:
             child.delay = _FIRST_DELAY
@@ -172,6 +180,7 @@ class Supervisor:
         if not lines.read():
             self._selector.unregister(lines.reader)
             os.close(lines.reader)
+            self._open_pipes -= 1
 
     def _print(self, name: str, text: str) -> None:
         # Whoever listened may have gone; the product goes on.

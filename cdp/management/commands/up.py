@@ -13,7 +13,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -73,7 +73,7 @@ def _set_up() -> str | None:
         call_command("migrate", interactive=False, verbosity=0)
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     password = ensure_admin.create()
-    if not Source.objects.exists() and "create_source" in get_commands():
+    if not Source.objects.exists():
         call_command("create_source", "Website", kind=SourceKind.WEBSITE, stdout=io.StringIO())
     connections.close_all()
     return password
@@ -83,8 +83,6 @@ def _start_children(boss: supervisor.Supervisor, listener: socket.socket) -> Non
     boss.add(Child("queue", _manage("qcluster")))
     boss.add(Child("pipeline", _manage("run_pipeline")))
     boss.add(Child("web", _manage("run_web", "--fd", str(listener.fileno()), keep_open=listener)))
-    if settings.DEMO and "demo" in get_commands():
-        boss.add(Child("demo", _manage("demo", "--once"), is_once=True))
 
 
 def _manage(*arguments: str, keep_open: socket.socket | None = None) -> supervisor.Start:
@@ -100,7 +98,7 @@ def _manage(*arguments: str, keep_open: socket.socket | None = None) -> supervis
 
 
 class _Welcome:
-    """Says where the product is to be found as soon as all of it works."""
+    """Says where the product is to be found as soon as all of it works; then the demo loads."""
 
     def __init__(self, boss: supervisor.Supervisor, password: str | None) -> None:
         self._boss = boss
@@ -142,6 +140,8 @@ class _Welcome:
         for label, text in lines.items():
             self._boss.say(f"{label:<10}{text}")
         self._boss.say("")
+        if settings.DEMO:
+            self._boss.add(Child("demo", _manage("demo", "--once"), is_once=True))
 
 
 def _parts() -> dict[str, str]:
