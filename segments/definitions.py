@@ -29,6 +29,9 @@ class SegmentInUseError(Exception):
         self.users = users
 
 
+NAMING = ("key", "name", "sentence", "facts", "updated_at")  # what is edited beside the rule
+
+
 @transaction.atomic
 def save(segment: Segment) -> None:
     """Store a new or edited segment and start its fill, and that of segments that use it.
@@ -45,7 +48,7 @@ def save(segment: Segment) -> None:
     before = Segment.objects.filter(pk=segment.pk).first()
     _read(segment)
     if before and (before.rule, before.audience) == (segment.rule, segment.audience):
-        segment.save()
+        segment.save(update_fields=NAMING)  # how far a fill has come may be newer in the table
         return
     using = _users(segment) if before else []
     _start_fill(segment)
@@ -71,6 +74,15 @@ def _start_fill(segment: Segment) -> None:
     segment.version += 1
     segment.error = ""
     segment.save()
+
+
+def users_by_key() -> dict[str, list[Segment]]:
+    """For each segment that others name in their rules, by key: those others."""
+    users: dict[str, list[Segment]] = {}
+    for segment in Segment.objects.exclude(rule=None):
+        for key in _keys_in(segment.rule):
+            users.setdefault(key, []).append(segment)
+    return users
 
 
 def _users(segment: Segment) -> list[Segment]:

@@ -46,7 +46,10 @@ def known(editing: str | None = None) -> parsing.Known:
             found = segments[key]
             if found.kind == SegmentKind.STATIC:
                 return rules.Member(found.pk, key)
-            inner = parsing.parse(found.rule, reader((*open_keys, key)))
+            try:
+                inner = parsing.parse(found.rule, reader((*open_keys, key)))
+            except parsing.RuleError as error:
+                raise parsing.RuleError(path, error.message) from error
             return rules.Within(key, found.audience, inner)
 
         return parsing.Known(types, sources, segment, zone())

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from customers import clock as database_clock
+from customers import exact
 from segments import evaluation, rules, sentences, sql
 from segments.compiler import Compiler, clock
 from segments.memberships import BY_ID
@@ -65,7 +66,7 @@ def explain(segment: Segment, customer_id: int, now: datetime | None = None) -> 
         ExplainedCondition(
             condition.path,
             sentences.clause(condition),
-            value,
+            None if value is None else exact.loads(value),
             threshold(segment.rule, condition.path),
             holds,
         )

@@ -272,3 +272,29 @@ def next_customers(after: int, until: int, limit: int) -> int:
         )
         number: int = cursor.fetchone()[0]
         return number
+
+
+def limit_time(seconds: int) -> None:
+    """Let each statement of the transaction take so many seconds, then be cancelled."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
+
+
+def differences(
+    source: str, rule: str, parameters: Mapping[str, Any], segment_id: int
+) -> tuple[int, int]:
+    """Evaluate a rule for everyone; return how many would enter the segment, and leave it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(*) FILTER (WHERE {rule} AND m.customer_id IS NULL),
+                   count(*) FILTER (WHERE NOT {rule} AND m.customer_id IS NOT NULL)
+            FROM {source}
+            LEFT JOIN segments_membership m
+                ON m.customer_id = c.id AND m.segment_id = %(segment_id)s
+            WHERE c.merged_into_id IS NULL
+            """,
+            {**parameters, "segment_id": segment_id},
+        )
+        entering, leaving = cursor.fetchone()
+        return entering, leaving

@@ -1,0 +1,47 @@
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from segments import explain
+from tests.makers import NOON
+
+pytestmark = pytest.mark.django_db
+
+SPENT = {
+    "event": "Order Completed",
+    "measure": "sum",
+    "property": "amount",
+    "op": "at_least",
+    "value": 200,
+    "within": {"last": 90, "unit": "days"},
+}
+
+
+def test_explains_each_condition_and_the_exact_instant_of_leaving(
+    make_field, make_customer, make_event, make_segment
+):
+    make_field("city")
+    ann = make_customer("ann", fields={"city": "Basel"})
+    for days in (80, 40, 10):
+        make_event(customer=ann, amount=100, at=NOON - timedelta(days=days))
+    segment = make_segment({"all": [SPENT, {"field": "city", "op": "is", "value": "basel"}]})
+    found = explain.explain(segment, ann.pk, NOON)
+    assert found.member
+    # The first purchase may leave: 200 are left. With the second it falls below.
+    assert found.next_change_at == NOON + timedelta(days=50)
+    assert [(c.path, c.value, c.threshold, c.holds) for c in found.conditions] == [
+        ("all.0", Decimal(300), 200, True),
+        ("all.1", "Basel", "basel", True),
+    ]
+
+
+def test_one_who_did_nothing_waits_for_no_instant(make_customer, make_segment):
+    segment = make_segment(SPENT)
+    found = explain.explain(segment, make_customer().pk, NOON)
+    assert (found.member, found.since, found.next_change_at) == (False, None, None)
+    assert found.conditions[0].value == 0
+
+
+def test_a_customer_who_is_unknown_is_in_no_segment(make_segment):
+    assert not explain.explain(make_segment(SPENT), 987654321, NOON).member
