@@ -38,7 +38,8 @@ def running(data_dir: Path, *, lasting: bool = True) -> Iterator[str]:
     """Have the server run within the block, starting it if nobody else has; yields its URL.
 
     The last block to end, in whatever process, stops it. With `lasting` False nothing is
-    flushed to the disk: for data that nobody will miss. Raises EmbeddedError.
+    flushed to the disk, and it ends with the process that started it: for data that nobody will
+    miss. Raises EmbeddedError.
     """
     with _lock(data_dir / "postgresql.users", fcntl.LOCK_SH) as users:
         start(data_dir, lasting=lasting)
@@ -65,7 +66,10 @@ def keeping(data_dir: Path) -> Iterator[None]:
         _is_alone(users, seconds=_PATIENCE_SECONDS)
         stop(data_dir)
         fcntl.flock(users, fcntl.LOCK_SH)
-        yield
+        try:
+            yield
+        finally:
+            stop(data_dir)
 
 
 @contextlib.contextmanager
@@ -102,12 +106,12 @@ def _is_alone(lock: int, *, seconds: float = 0) -> bool:
 def start(data_dir: Path, *, lasting: bool = True) -> None:
     """Start the server unless it runs, creating the cluster the first time; wait for it.
 
-    It lives on when the caller ends, until `stop`. Raises EmbeddedError.
+    If it is a lasting one it lives on when the caller ends, until `stop`. Raises EmbeddedError.
     """
     with _lock(data_dir / "postgresql.start", fcntl.LOCK_EX):
         if _comes_up(data_dir, _is_cared_for):
             return
-        launch(data_dir, lasting=lasting, death_signal=None)
+        launch(data_dir, lasting=lasting, death_signal=None if lasting else signal.SIGQUIT)
         wait_until_ready(data_dir)
 
 
