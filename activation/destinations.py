@@ -1,5 +1,6 @@
 """Destinations: storing them, switching them on and off, and what each kind of them can do."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from django.db import transaction
@@ -35,11 +36,12 @@ class Request(NamedTuple):
 
 
 @transaction.atomic
-def save(destination: Destination) -> str:
+def save(destination: Destination, edited: Collection[str] = EDITABLE) -> str:
     """Store a new or edited destination; return the secret of a new one, else "".
 
-    The secret is shown to whoever made it, and to nobody again. Switching on what was disabled
-    gives it a fresh start: what was held is sent. Raises DestinationError.
+    The secret is shown to whoever made it, and to nobody again. Of an old one, only what was
+    `edited` is stored: the rest may have changed under the eyes of the editor. Switching on what
+    was disabled gives it a fresh start: what was held is sent. Raises DestinationError.
     """
     check(destination)
     if destination._state.adding:
@@ -50,6 +52,8 @@ def save(destination: Destination) -> str:
     if stored.key != destination.key or stored.kind != destination.kind:
         member = "key" if stored.key != destination.key else "kind"
         raise DestinationError(member, "This cannot be changed: make a new destination.")
+    for member in {*EDITABLE} - {*edited}:
+        setattr(destination, member, getattr(stored, member))
     if destination.is_enabled and not stored.is_enabled:
         _release(destination)
     destination.save(update_fields=EDITABLE)

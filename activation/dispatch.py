@@ -98,9 +98,10 @@ class Dispatcher:
             now = time.monotonic()
             if has_moved or self._flying:
                 busy_at = now
-            if now - busy_at >= LINGER or now - began >= STOP_AFTER:
+            elif now - busy_at >= LINGER:
                 return
-            if now - began >= QUIET_AFTER and not self._is_any_slow(now):
+            patience = STOP_AFTER if self._is_any_slow(now) else QUIET_AFTER
+            if now - began >= patience:
                 return
 
     def finish(self) -> None:

@@ -118,6 +118,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             )
         )
 
+    def in_state(self, state: str, now: datetime) -> Self:
+        """Those in one state; the finished ones are told apart by columns alone."""
+        if state == State.DELIVERED:
+            return self.filter(delivered_at__isnull=False).with_state(now)
+        if state == State.DEAD:
+            return self.filter(dead_at__isnull=False).with_state(now)
+        if state == State.CANCELLED:
+            return self.filter(cancelled_at__isnull=False).with_state(now)
+        return self.waiting().with_state(now).filter(state=state)
+
 
 class Delivery(models.Model):
     """One message to one destination: the outbox. `id` is the webhook-id on every attempt.

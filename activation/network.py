@@ -39,10 +39,18 @@ class RefusedAddressError(httpcore2.ConnectError):
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Have every exchange of this thread within the block end after so many seconds in all."""
-    token = _deadline.set(time.monotonic() + seconds)
+    """Have every exchange of this thread within the block end after so many seconds in all.
+
+    Raises DeadlineError when they are over.
+    """
+    end = time.monotonic() + seconds
+    token = _deadline.set(end)
     try:
         yield
+    except httpcore2.TimeoutException as error:
+        if time.monotonic() >= end:
+            raise DeadlineError from error
+        raise
     finally:
         _deadline.reset(token)
 

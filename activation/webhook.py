@@ -10,9 +10,10 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import httpcore2
@@ -108,21 +109,35 @@ def _literal(host: str) -> str | None:
 class Webhooks:
     """Sends messages to webhooks, and keeps connections open for a moment."""
 
-    def __init__(self, pool: httpcore2.ConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, opened: ExitStack) -> None:
+        self._opened = opened
+        self._lock = Lock()
+        self._pool_of: dict[str, httpcore2.ConnectionPool] = {}
+
+    def _pool(self, scheme: str) -> httpcore2.ConnectionPool:
+        with self._lock:
+            if scheme not in self._pool_of:
+                pool = httpcore2.ConnectionPool(
+                    ssl_context=_tls() if scheme == "https" else None,
+                    max_connections=MAX_CONNECTIONS,
+                    keepalive_expiry=KEEP_ALIVE_SECONDS,
+                    network_backend=network.GuardedBackend(),
+                )
+                self._pool_of[scheme] = self._opened.enter_context(pool)
+            return self._pool_of[scheme]
 
     def send(self, message: Message) -> Answer:
         """Attempt once. Success is a status of 2xx, whatever then becomes of the body."""
         began = time.monotonic()
-        with network.deadline(carriers.SECONDS):
-            try:
+        try:
+            with network.deadline(carriers.SECONDS):
                 answer = self._post(message)
-            except SecretError as error:
-                answer = Answer(None, 0, f"Not sent: {error}.")
-            except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
-                answer = Answer(None, 0, _explain(error))
-            except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol, OSError) as error:
-                answer = Answer(None, 0, f"The answer was not HTTP: {error}"[:300])
+        except SecretError as error:
+            answer = Answer(None, 0, f"Not sent: {error}.")
+        except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
+            answer = Answer(None, 0, _explain(error))
+        except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol, OSError) as error:
+            answer = Answer(None, 0, f"The answer was not HTTP: {error}"[:300])
         return answer._replace(ms=round((time.monotonic() - began) * 1_000))
 
     def _post(self, message: Message) -> Answer:
@@ -131,7 +146,7 @@ class Webhooks:
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
         )
         steps = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS}
-        with self._pool.stream(
+        with self._pool(url.scheme).stream(
             "POST",
             target,
             headers=[*_signed(message, body, int(time.time())).items()],
@@ -148,13 +163,8 @@ class Webhooks:
 @contextmanager
 def carrier() -> Iterator[Webhooks]:
     """Open connections as needed within the block, and close them at its end."""
-    with httpcore2.ConnectionPool(
-        ssl_context=_tls(),
-        max_connections=MAX_CONNECTIONS,
-        keepalive_expiry=KEEP_ALIVE_SECONDS,
-        network_backend=network.GuardedBackend(),
-    ) as pool:
-        yield Webhooks(pool)
+    with ExitStack() as opened:
+        yield Webhooks(opened)
 
 
 @cache
