@@ -97,7 +97,7 @@ class Event(models.Model):
     pk = models.CompositePrimaryKey("customer_id", "id")
     id = SerialField()
     customer = models.ForeignKey(Customer, models.DO_NOTHING, related_name="events", db_index=False)
-    name = models.ForeignKey(EventName, models.DO_NOTHING, db_index=False)
+    name = models.ForeignKey(EventName, models.DO_NOTHING, db_index=False, db_constraint=False)
     source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
     message_id = models.TextField()
     came_by = models.TextField(help_text="<kind>:<value> of the identifier it came by.")

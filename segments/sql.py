@@ -3,11 +3,12 @@
 Statements around a compiled rule take its text from `compiler`, whose values are all parameters.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 EVALUATORS = 0x5E6  # advisory lock: shared by refreshes, exclusive for a fill or an edited rule
 
@@ -19,6 +20,20 @@ def lock_evaluation(*, exclusive: bool) -> None:
         cursor.execute(f"SELECT {function}(%s)", [EVALUATORS])
 
 
+@contextlib.contextmanager
+def _evaluating() -> Iterator[Any]:
+    """A cursor that joins by hash only.
+
+    Every table that a compiled rule reads is narrowed to the same customers before it is joined,
+    so nested loops can win little; but where statistics are missing or old, as after an import,
+    the planner takes thousands of rows for one and loops for minutes.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        yield cursor
+        cursor.execute("SET LOCAL enable_nestloop = on")
+
+
 def diff(
     source: str, rows: Sequence[tuple[int, str, str]], scope: str, parameters: Mapping[str, Any]
 ) -> list[tuple[int, int, bool]]:
@@ -28,7 +43,7 @@ def diff(
     re-checks; returns (segment id, customer id, belongs) where that differs from the membership.
     """
     values = ", ".join(f"({number}, {holds}, {due})" for number, holds, due in rows)
-    with connection.cursor() as cursor:
+    with _evaluating() as cursor:
         cursor.execute(
             f"""
             WITH evaluated AS MATERIALIZED (
@@ -40,7 +55,7 @@ def diff(
             ), settled AS (
                 DELETE FROM segments_recheck r USING evaluated e
                 WHERE r.customer_id = e.customer_id AND r.segment_id = e.segment_id
-                  AND e.due_at IS NULL
+                  AND e.due_at IS NULL AND {scope.format(id="r.customer_id")}
             ), awaited AS (
                 INSERT INTO segments_recheck (customer_id, segment_id, due_at)
                 SELECT customer_id, segment_id, due_at FROM evaluated WHERE due_at IS NOT NULL
@@ -51,6 +66,7 @@ def diff(
             FROM evaluated e
             LEFT JOIN segments_membership m
                 ON m.customer_id = e.customer_id AND m.segment_id = e.segment_id
+                AND {scope.format(id="m.customer_id")}
             WHERE e.holds <> (m.customer_id IS NOT NULL)
             ORDER BY e.customer_id, e.segment_id
             """,
@@ -227,7 +243,7 @@ def counts(
     listed = "NULL"
     if members:
         listed = f"(array_agg(c.id ORDER BY c.id) FILTER (WHERE {rule}))[1:{int(members)}]"
-    with connection.cursor() as cursor:
+    with _evaluating() as cursor:
         cursor.execute(
             f"""
             SELECT count(*), count(*) FILTER (WHERE {rule}){each},
@@ -245,7 +261,7 @@ def values_of(
     source: str, columns: Sequence[str], parameters: Mapping[str, Any]
 ) -> tuple[Any, ...] | None:
     """Read SQL expressions over one customer, whose id is the parameter `ids`."""
-    with connection.cursor() as cursor:
+    with _evaluating() as cursor:
         cursor.execute(
             f"""
             SELECT {", ".join(columns)} FROM {source}
