@@ -1,10 +1,16 @@
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.db import connection
+from django_q.models import OrmQ
 
 from activation import carriers, dispatch, outbox, retries, sql, triggers, webhook
 from activation.carriers import Answer
@@ -18,8 +24,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def hurry(monkeypatch):
-    monkeypatch.setattr(carriers, "SECONDS", 0.6)
-    monkeypatch.setattr(webhook, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(carriers, "SECONDS", 1.2)
+    monkeypatch.setattr(webhook, "READ_SECONDS", 1.0)
 
 
 def make_due(**more):
@@ -194,14 +200,14 @@ def test_destination_that_failed_for_days_is_disabled(make_trigger, enter, make_
 def test_hanging_destinations_do_not_delay_another(
     make_trigger, make_by_hand, enter, make_receiver, receiver, hurry
 ):
-    for _ in range(3):
-        enter(make_trigger(make_receiver(receivers.hang), make_by_hand()), 6)
+    hanging = [make_receiver(receivers.hang) for _ in range(3)]
+    for one in hanging:
+        enter(make_trigger(one, make_by_hand()), 6)
     enter(make_trigger(receiver, make_by_hand()), 10)
-    began = time.monotonic()
     run_tasks()
     assert len(receiver.received) == 10
-    assert receiver.received[-1].at - began < 0.3
-    assert time.monotonic() - began > 0.5  # while the others hung
+    given_up_at = min(one.received[0].at for one in hanging) + webhook.READ_SECONDS
+    assert receiver.received[-1].at < given_up_at
 
 
 def test_entry_during_a_hanging_attempt_is_sent_at_once(
@@ -222,7 +228,7 @@ def test_entry_during_a_hanging_attempt_is_sent_at_once(
 
     monkeypatch.setattr(dispatch.Dispatcher, "_start", start)
     run_tasks()
-    assert 0.2 < receiver.received[0].at - began < 0.4
+    assert 0.2 < receiver.received[0].at - began < 0.9
     assert tasks() == 0  # it took no second task
 
 
@@ -391,6 +397,53 @@ def test_log_holds_neither_bodies_nor_secrets(make_trigger, make_customer, make_
     ours = "\n".join(r.getMessage() for r in caplog.records if r.name.startswith("activation"))
     assert "anna@example.org" not in ours
     assert trigger.destination.secret not in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_killed_between_sending_and_noting_loses_and_doubles_nothing(
+    make_trigger, make_by_hand, enter, make_receiver, receiver
+):
+    """The message on its way is sent again, with the same id, when its lease has run out."""
+    slow = make_receiver(receivers.slowly(60))
+    (hit,) = enter(make_trigger(slow, make_by_hand()))
+    worker = subprocess.Popen([sys.executable, "-c", _WORKER], env=_same_database())
+    slow.wait_for(1, seconds=30)
+    worker.kill()
+    worker.wait()
+    OrmQ.objects.all().delete()
+    enter(make_trigger(receiver, make_by_hand()), 3)  # the dead task is still thought to work
+    assert _until(lambda: outbox.wake_due(clock.now())) == 1
+    run_tasks()
+    assert len(receiver.received) == 3
+    assert len(slow.received) == 1
+    slow.behaves = receivers.answer(200)
+    Delivery.objects.filter(pk=hit.pk).update(leased_until=clock.now())
+    assert outbox.wake_due(clock.now()) == 1
+    run_tasks()
+    assert slow.ids == [str(hit.pk)] * 2
+    assert slow.received[0].body == slow.received[1].body
+    assert state_of(hit) == "delivered"
+    assert Attempt.objects.filter(delivery=hit).count() == 1
+
+
+_WORKER = "import django; django.setup(); from activation import outbox; outbox.deliver_due()"
+
+
+def _same_database():
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"])
+    return os.environ | {
+        "DJANGO_SETTINGS_MODULE": "cdp.settings",
+        "DATABASE_URL": url.geturl(),
+        "CDP_SECRET_KEY": settings.SECRET_KEY,
+        "CDP_DEMO": "true",
+    }
+
+
+def _until(true, seconds=10):
+    end = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
 
 
 class _in_another_session:  # noqa: N801
