@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "unfold.contrib.import_export",
     "unfold.contrib.simple_history",
     "cdp",
+    "cdp.demo",
     "activation",
     "segments",
     "events",
