@@ -1,5 +1,6 @@
 """The roof's pages in the admin: customers with all that is known of them, keys, users, work."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,13 +10,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path
 
-from cdp import profile, staff, timeline, work
-from customers import adminkit
+from cdp import profile, segment_pages, staff, timeline, work
+from customers import adminkit, changes
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
+from customers.adminkit import Use
 from customers.models import Customer, CustomerField
+from events.models import DiscoveredField
+from segments import pages
 from segments.models import Membership, Segment
 
-__all__ = ["CustomerFieldPages", "CustomerPages", "staff", "work"]
+__all__ = ["CustomerFieldPages", "CustomerPages", "segment_pages", "staff", "work"]
+
+DISCOVERED_SHOWN = 12
 
 
 class SegmentFilter(admin.SimpleListFilter):
@@ -101,4 +107,23 @@ class CustomerPages(CustomerAdmin):
 
 @admin.register(CustomerField)
 class CustomerFieldPages(CustomerFieldAdmin):
-    """The fields, with the segments that use them."""
+    """The fields, with the segments that use them, and traits that could become fields."""
+
+    list_before_template = "cdp/discovered.html"
+
+    def uses(self, names: Sequence[str]) -> dict[str, list[Use]]:
+        facts = {changes.field(name): name for name in names}
+        found: dict[str, list[Use]] = {}
+        for segment in Segment.objects.filter(facts__overlap=[*facts]).only("name", "facts"):
+            use = Use(segment.name, pages.segment_url(segment.pk))
+            for fact in facts.keys() & set(segment.facts):
+                found.setdefault(facts[fact], []).append(use)
+        return found
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        known = CustomerField.objects.values("name")
+        discovered = DiscoveredField.objects.exclude(name__in=known)[:DISCOVERED_SHOWN]
+        extra = {"discovered": discovered, **(extra_context or {})}
+        return super().changelist_view(request, extra)

@@ -1,7 +1,7 @@
 """Every URL of the product on one screen."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from cdp import api, health, home
@@ -15,8 +15,9 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("", include("events.urls")),
+    path("demo/", include("cdp.demo.urls")),
     path("api/schema/", api.SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     path("api/", include(api.router.urls)),
-    path("api/<path:rest>", api.NowhereView.as_view()),
+    re_path(r"^api/", api.NowhereView.as_view()),
 ]

@@ -3,22 +3,35 @@
 The roof registers the pages of customers and fields: they show what higher floors know.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from customers import adminkit, contacts, fields, formats, forms, identity, search, sql
-from customers.adminkit import BoundedPaginator, Button, Empty, ProductAdmin
+from customers import (
+    adminkit,
+    contacts,
+    definitions,
+    fields,
+    formats,
+    forms,
+    identity,
+    search,
+    sql,
+)
+from customers.adminkit import BoundedPaginator, Button, Empty, ProductAdmin, Use
 from customers.models import Customer, CustomerField, FieldType, Import, ImportState
 
 SAMPLE = 50_000  # customers that are looked at to say how many have a value
@@ -199,20 +212,24 @@ class CustomerAdmin(ProductAdmin):
 
 
 class CustomerFieldChangeList(ChangeList):
-    """Knows of every field on the page how many customers have a value, and what share that is."""
+    """Knows of every field on the page how many customers have a value, and what uses it."""
+
+    model_admin: "CustomerFieldAdmin"
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         total, count_by_name = _value_counts()
+        uses = self.model_admin.uses([field.name for field in self.result_list])
         for field in self.result_list:
             count = min(count_by_name.get(field.name, 0), total)
             field.filled = (count, round(100 * count / total) if total else 0)
+            field.uses = uses.get(field.name, [])
 
 
 class CustomerFieldAdmin(ProductAdmin):
     """The properties customers may have. Name and type are free until somebody has a value."""
 
-    list_display: Any = ("shown_label", "shown_type", "filled", "personal")
+    list_display: Any = ("shown_label", "shown_type", "filled", "used_in", "personal")
     search_fields = ("name", "label")
     search_help_text = "Label or name"
     ordering = ("name",)
@@ -249,6 +266,10 @@ class CustomerFieldAdmin(ProductAdmin):
     def filled(self, field: Any) -> SafeString:
         return adminkit.share(*field.filled)
 
+    @display(description="Used in", empty_value="–")
+    def used_in(self, field: Any) -> SafeString | None:
+        return adminkit.links(field.uses) if field.uses else None
+
     @display(description="Personal data")
     def personal(self, field: CustomerField) -> SafeString | str:
         return adminkit.badge("Personal", "accent", "lock") if field.is_personal else ""
@@ -264,10 +285,43 @@ class CustomerFieldAdmin(ProductAdmin):
             context["locked"] = "Customers have values in this field: its name and type stay."
         return super().render_change_form(request, context, **options)
 
-    def has_delete_permission(self, request: HttpRequest, obj: CustomerField | None = None) -> bool:
-        """A field with values is not deleted here: they would stay behind without a name."""
-        may = bool(super().has_delete_permission(request, obj))
-        return may and (obj is None or not _has_values(obj))
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        control = super().formfield_for_dbfield(db_field, request, **options)
+        if db_field.name == "is_personal":
+            control.help_text = "Marks what tells who somebody is."
+        return control
+
+    def uses(self, names: Sequence[str]) -> dict[str, list[Use]]:
+        """Return what relies on the fields of these names; the roof knows."""
+        return {}
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Ask for the name, then remove the field and the values that customers have of it."""
+        field = get_object_or_404(CustomerField, pk=object_id)
+        if not self.has_delete_permission(request, field):
+            raise PermissionDenied
+        uses = self.uses([field.name]).get(field.name, [])
+        typed = request.POST.get("name", "")
+        if request.method == "POST" and typed == field.name and not uses:
+            definitions.delete(field, source=adminkit.actor(request))
+            messages.success(request, f"The field “{field}” and its values are gone.")
+            return adminkit.redirect(reverse("admin:customers_customerfield_changelist"))
+        context = {
+            "field": field,
+            "uses": uses,
+            "count": _value_counts()[1].get(field.name, 0),
+            "is_wrong": request.method == "POST",
+        }
+        return adminkit.page(
+            request,
+            "customers/delete_field.html",
+            context,
+            title="Delete a field",
+            model=CustomerField,
+            original=field,
+        )
 
 
 TYPE_ICONS = {

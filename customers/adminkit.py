@@ -1,6 +1,6 @@
 """What the admin pages of every floor share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.contrib import admin
@@ -30,6 +30,15 @@ class Button(NamedTuple):
     href: str
     icon: str
     is_primary: bool = False
+
+
+class Use(NamedTuple):
+    """Something that relies on what is shown, with its page; `acts` if it tells the world."""
+
+    text: str
+    href: str
+    icon: str = ""
+    acts: bool = False
 
 
 class Empty(NamedTuple):
@@ -201,6 +210,12 @@ def badges(texts: list[str]) -> SafeString:
 
 def link(href: str, text: object) -> SafeString:
     return format_html('<a href="{}" class="cdp-link">{}</a>', href, text)
+
+
+def links(uses: Iterable[Use]) -> SafeString:
+    return format_html_join(
+        ", ", '<a href="{}" class="cdp-link">{}</a>', ((use.href, use.text) for use in uses)
+    )
 
 
 def when(value: Any) -> SafeString | str:

@@ -106,6 +106,25 @@
     }
   }
 
+  /* A button may open a dialog of the page. */
+  function openDialog(event) {
+    const opener = event.target.closest?.("[data-opens]");
+    if (opener) document.getElementById(opener.dataset.opens).showModal();
+  }
+
+  /* A key is made from the name until somebody types one. */
+  function fillKey(event) {
+    const input = event.target;
+    const key = document.getElementById(input.dataset?.slugInto);
+    if (!key) {
+      if (event.isTrusted) input.dataset.typed = "";
+      return;
+    }
+    if ("typed" in key.dataset) return;
+    const plain = input.value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+    key.value = plain.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 50);
+  }
+
   function prepare(root) {
     makeReachable(root);
     linkRows(root);
@@ -130,6 +149,8 @@
   document.addEventListener("keydown", pressLikeAButton);
   document.addEventListener("click", openRow);
   document.addEventListener("click", copy);
+  document.addEventListener("click", openDialog);
+  document.addEventListener("input", fillKey);
   document.addEventListener("submit", confirmSubmit);
 
   /* Charts write in the colour of the theme, also when it changes. */

@@ -1,0 +1,57 @@
+"""What people may do: three roles, as groups of Django's permissions."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+ALL: Final = ("view", "add", "change", "delete")
+LOOK: Final = ("view",)
+
+_MARKETING: Final = {
+    "customers.customer": ("view", "add", "change"),
+    "customers.customerfield": ALL,
+    "customers.import": ALL,
+    "segments.segment": ALL,
+    "activation.destination": ALL,
+    "activation.trigger": ALL,
+    "activation.delivery": ("view", "change"),
+    "events.eventname": LOOK,
+    "events.quarantine": ("view", "change", "delete"),
+}
+_LOOKING: Final = dict.fromkeys(_MARKETING, LOOK)
+_SETUP: Final = {
+    "customers.customer": ALL,
+    "events.source": ("view", "add", "change"),
+    "cdp.apikey": ("view", "add", "change"),
+    "auth.user": ALL,
+    "django_q.ormq": LOOK,
+    "django_q.failure": ("view", "change"),
+    "django_q.schedule": LOOK,
+}
+ROLES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "Viewer": _LOOKING,
+    "Marketer": _MARKETING,
+    "Administrator": {**_MARKETING, **_SETUP},
+}
+
+
+def create(group_model: Any, permission_model: Any) -> None:
+    """Create the roles, or give them back what they had at first; others are left alone.
+
+    Takes the models, so that a migration can pass its own.
+    """
+    for name, grants in ROLES.items():
+        group, _ = group_model.objects.get_or_create(name=name)
+        group.permissions.set(
+            permission
+            for label, rights in grants.items()
+            for permission in _permissions(permission_model, label, rights)
+        )
+
+
+def _permissions(permission_model: Any, label: str, rights: tuple[str, ...]) -> Any:
+    app, model = label.split(".")
+    return permission_model.objects.filter(
+        content_type__app_label=app,
+        content_type__model=model,
+        codename__in=[f"{right}_{model}" for right in rights],
+    )

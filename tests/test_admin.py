@@ -1,0 +1,458 @@
+"""Every page of the admin: it opens, for whom it may, in few queries, and says what it should."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from cdp import figures, navigation, roles
+from cdp.models import ApiKey
+from customers.models import Customer, CustomerField, FieldChange, Import
+from events.models import DiscoveredField, Quarantine, Source
+
+MOST_QUERIES = 16  # of a list, the session, the user and the header included
+
+
+@pytest.fixture(autouse=True)
+def _fresh_figures():
+    figures.forget()
+
+
+@pytest.fixture
+def staff(client, db):
+    """A client signed in as a superuser."""
+    client.force_login(User.objects.create_superuser("anna", first_name="Anna"))
+    return client
+
+
+@pytest.fixture
+def member(client, db):
+    """Sign in somebody with a role."""
+    roles.create(Group, Permission)
+
+    def sign_in(role):
+        user = User.objects.create_user(role.lower(), is_staff=True)
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+def lists():
+    """The address of every list in the admin."""
+    return sorted(
+        f"{model._meta.app_label}_{model._meta.model_name}"
+        for model, model_admin in admin.site._registry.items()
+    )
+
+
+def queries_of(client, address):
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(address)
+    assert answer.status_code == 200, address
+    return len(queries)
+
+
+@pytest.fixture
+def rows(make_customer, make_event, make_field, make_segment, make_source):
+    """Make some rows of everything, more at each call."""
+
+    def make(count):
+        done = Customer.objects.count()
+        for number in range(done, done + count):
+            make_field(f"field{number}")
+            customer = make_customer(f"C{number}", fields={f"field{number}": "x"})
+            make_event(f"Event {number}", customer, source=make_source(f"source{number}"))
+            make_segment({"field": f"field{number}", "op": "is", "value": "x"})
+            Quarantine.objects.create(
+                source=make_source(), call="track", code="no_name", message="No name.", body="{}"
+            )
+            Import.objects.create(
+                kind="customer_fields", file_name=f"{number}.csv", file_size=1, sha256="0"
+            )
+
+    return make
+
+
+@pytest.mark.parametrize("name", lists())
+def test_list_opens_in_few_queries_however_many_rows_there_are(name, staff, rows):
+    address = reverse(f"admin:{name}_changelist")
+    rows(2)
+    few = queries_of(staff, address)
+    rows(8)
+    assert queries_of(staff, address) == few <= MOST_QUERIES
+
+
+def test_home_takes_as_many_queries_for_many_rows_as_for_few(staff, rows):
+    rows(2)
+    few = queries_of(staff, "/admin/")
+    rows(8)
+    figures.forget()
+    assert queries_of(staff, "/admin/") == few
+
+
+def test_profile_takes_as_many_queries_for_many_rows_as_for_few(staff, make_event, make_customer):
+    customer = make_customer("C1")
+    make_event("Page Viewed", customer)
+    few = queries_of(staff, f"/admin/customers/customer/{customer.pk}/")
+    for number in range(20):
+        make_event(f"Event {number}", customer)
+    assert queries_of(staff, f"/admin/customers/customer/{customer.pk}/") == few
+
+
+def test_sidebar_has_only_what_exists(staff):
+    answer = staff.get("/admin/")
+    for group in answer.context["sidebar_navigation"]:
+        for item in group["items"]:
+            assert staff.get(item["link"]).status_code == 200, item["title"]
+
+
+def test_viewer_sees_customers_but_no_setup(member):
+    sidebar = member("Viewer").get("/admin/").context["sidebar_navigation"]
+    titles = [item["title"] for group in sidebar for item in group["items"]]
+    assert "Customers" in titles
+    assert not {"API keys", "Users", "Background work", "Sources"} & {*titles}
+
+
+def test_marketer_may_import_but_not_make_api_keys(member):
+    client = member("Marketer")
+    assert client.get("/admin/customers/import/add/").status_code == 200
+    assert client.get("/admin/cdp/apikey/add/").status_code == 403
+
+
+def test_viewer_may_not_edit_a_customer(member, make_customer):
+    customer = make_customer("C1")
+    client = member("Viewer")
+    client.post(f"/admin/customers/customer/{customer.pk}/change/", {})
+    assert client.get(f"/admin/customers/customer/{customer.pk}/").status_code == 200
+    assert b"/change/" not in client.get(f"/admin/customers/customer/{customer.pk}/").content
+
+
+def test_staff_without_a_role_sees_no_customer(client, make_customer):
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+    customer = make_customer("C1")
+    for page in ("", "timeline/", "change/"):
+        address = f"/admin/customers/customer/{customer.pk}/{page}"
+        assert client.get(address).status_code == 403, page
+
+
+def test_badge_tells_of_demo_data(staff, make_source):
+    assert navigation.environment(staff.get("/admin/").wsgi_request) is None
+    make_source("demo-online")
+    assert "Demo data" in staff.get("/admin/").content.decode()
+
+
+# Looks
+
+
+def test_pages_use_no_class_that_the_theme_has_not_compiled():
+    """Tailwind's classes exist only where unfold itself uses them: ours begin with cdp-."""
+    theme = Path(admin.__file__).parents[3] / "unfold/static/unfold/css/styles.css"
+    known = set(re.findall(r"\.((?:\\.|[\w-])+)", theme.read_text()))
+    known = {name.replace("\\", "") for name in known}
+    sheets = (settings.BASE_DIR / "static").rglob("*.css")
+    own = {name for sheet in sheets for name in re.findall(r"\.([a-z][\w-]+)", sheet.read_text())}
+    hooks = {"material-symbols-outlined", "chart", "addlink", "submit-row"}
+    unknown = {}
+    for template in (settings.BASE_DIR / "templates").rglob("*.html"):
+        if "demo" in template.parts:
+            continue
+        text = re.sub(r"{%.*?%}|{{.*?}}|{#.*?#}", " ", template.read_text(), flags=re.DOTALL)
+        for classes in re.findall(r'(?<![:\w-])class="([^"]*)"', text):
+            if missing := set(classes.split()) - known - own - hooks:
+                unknown.setdefault(template.name, set()).update(missing)
+    unknown = {name: {c for c in found if not c.endswith("-")} for name, found in unknown.items()}
+    assert not {name: found for name, found in unknown.items() if found}
+
+
+def test_pages_hold_no_script_and_no_handler_that_the_policy_would_refuse():
+    for template in (settings.BASE_DIR / "templates").rglob("*.html"):
+        text = template.read_text()
+        assert not re.search(r"<script(?![^>]*\bsrc=)", text), template
+        assert not re.search(
+            r"\son(click|change|submit|input|load|error|key\w+|mouse\w+)=", text
+        ), template
+
+
+def test_admin_may_evaluate_and_the_rest_may_not(staff):
+    inside = staff.get("/admin/")["Content-Security-Policy"]
+    outside = staff.get("/healthz")["Content-Security-Policy"]
+    assert "script-src 'self' 'unsafe-eval'" in inside
+    assert "unsafe" not in outside
+    assert "default-src 'self'" in inside
+    assert "default-src 'self'" in outside
+
+
+# Customers
+
+
+def test_search_finds_by_id_email_and_words_of_a_name(staff, make_customer):
+    anna = make_customer("CH-1", fields={"firstName": "Anna", "lastName": "Weber"})
+    make_customer("CH-2", fields={"firstName": "Anna", "lastName": "Frei", "email": "a@frei.ch"})
+    for text, names in (
+        ("CH-1", {"Anna Weber"}),
+        ("ch-1", set()),
+        ("CH-", {"Anna Weber", "Anna Frei"}),
+        ("weber ANNA", {"Anna Weber"}),
+        ("a@frei.ch", {"Anna Frei"}),
+        ("firstName", set()),
+        ("100%", set()),
+    ):
+        found = staff.get("/admin/customers/customer/", {"q": text}).context["cl"].result_list
+        assert {str(customer) for customer in found} == names, text
+    found = staff.get("/admin/search/?extended=1&s=weber").content.decode()
+    assert f"/admin/customers/customer/{anna.pk}/" in found
+
+
+def test_list_is_filtered_by_segment_and_by_who_is_known(staff, make_customer, make_segment):
+    make_customer("C1", fields={"city": "Bern"})
+    make_customer()
+    CustomerField.objects.create(name="city")
+    segment = make_segment({"field": "city", "op": "is", "value": "Bern"})
+    for query in (f"segment={segment.key}", "who=identified"):
+        found = staff.get(f"/admin/customers/customer/?{query}").context["cl"].result_list
+        assert [customer.external_id for customer in found] == ["C1"]
+    found = staff.get("/admin/customers/customer/?who=anonymous").context["cl"].result_list
+    assert [customer.external_id for customer in found] == [None]
+
+
+def test_merged_customer_is_not_listed_and_leads_to_who_it_is_now(staff, make_customer):
+    survivor = make_customer("C1")
+    absorbed = make_customer(merged_into=survivor)
+    found = staff.get("/admin/customers/customer/").context["cl"].result_list
+    assert [customer.pk for customer in found] == [survivor.pk]
+    answer = staff.get(f"/admin/customers/customer/{absorbed.pk}/")
+    assert answer.url == f"/admin/customers/customer/{survivor.pk}/"
+
+
+def form_of(customer, **values):
+    """What the form of a customer sends: the controls are called after the fields' ids."""
+    ids = dict(CustomerField.objects.values_list("name", "pk"))
+    return {f"value_{ids[name]}": value for name, value in values.items()}
+
+
+def test_edit_lays_typed_values_and_remembers_who_wrote_them(staff, make_customer, make_field):
+    make_field("points", "number")
+    make_field("vip", "boolean")
+    make_field("born", "datetime")
+    make_field("city")
+    customer = make_customer("C1", fields={"city": "Bern"})
+    address = f"/admin/customers/customer/{customer.pk}/change/"
+    sent = form_of(customer, points="12.50", vip="true", born="1980-05-01T00:00", city="Bern")
+    answer = staff.post(address, sent)
+    assert answer.url == f"/admin/customers/customer/{customer.pk}/"
+    customer.refresh_from_db()
+    assert customer.fields["points"] == 12.5
+    assert customer.fields["vip"] is True
+    assert customer.fields["born"] == "1980-04-30T23:00:00Z"
+    change = FieldChange.objects.get(customer=customer)
+    assert change.source == "Anna"
+    assert set(change.changes) == {"points", "vip", "born"}
+
+
+def test_edit_refuses_a_value_beside_its_field_and_changes_nothing(
+    staff, make_customer, make_field
+):
+    make_field("points", "number")
+    make_field("city")
+    customer = make_customer("C1")
+    sent = form_of(customer, points="many", city="Bern")
+    answer = staff.post(f"/admin/customers/customer/{customer.pk}/change/", sent)
+    assert "is not a number" in answer.content.decode()
+    customer.refresh_from_db()
+    assert customer.fields == {}
+
+
+def test_form_cannot_change_id_or_customer_id(staff, make_customer):
+    customer = make_customer("C1")
+    staff.post(
+        f"/admin/customers/customer/{customer.pk}/change/", {"external_id": "X", "id": "999"}
+    )
+    customer.refresh_from_db()
+    assert customer.external_id == "C1"
+
+
+def test_clearing_a_control_clears_the_value(staff, make_customer, make_field):
+    make_field("city")
+    customer = make_customer("C1", fields={"city": "Bern"})
+    staff.post(f"/admin/customers/customer/{customer.pk}/change/", form_of(customer, city=""))
+    customer.refresh_from_db()
+    assert customer.fields == {}
+
+
+def test_customer_is_added_by_hand_once(staff, make_field):
+    make_field("city")
+    sent = {"external_id": "C7", **form_of(None, city="Bern")}
+    answer = staff.post("/admin/customers/customer/add/", sent)
+    customer = Customer.objects.get(external_id="C7")
+    assert answer.url == f"/admin/customers/customer/{customer.pk}/"
+    assert customer.fields == {"city": "Bern"}
+    again = staff.post("/admin/customers/customer/add/", sent).content.decode()
+    assert "already" in again
+    assert Customer.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", ["", "undefined", "00000"])
+def test_customer_cannot_be_added_with_an_id_that_is_none(staff, name):
+    staff.post("/admin/customers/customer/add/", {"external_id": name})
+    assert not Customer.objects.exists()
+
+
+# The profile
+
+
+def test_profile_says_where_a_value_came_from(staff, make_customer, make_field):
+    make_field("city")
+    customer = make_customer("C1", fields={"city": "Basel"})
+    FieldChange.objects.create(customer=customer, source="Tom", changes={"city": [None, "Bern"]})
+    FieldChange.objects.create(
+        customer=customer, source='import "a.csv"', changes={"city": ["Bern", "Basel"]}
+    )
+    text = staff.get(f"/admin/customers/customer/{customer.pk}/").content.decode()
+    assert "import &quot;a.csv&quot;" in text
+    assert "before: Bern" in text
+
+
+def test_profile_sums_purchases_less_refunds_in_our_currency(staff, make_customer, make_event):
+    customer = make_customer("C1")
+    make_event(customer=customer, amount="1234.50")
+    make_event(customer=customer, amount="99", currency="EUR")
+    make_event("Order Refunded", customer, amount="-34.50")
+    bought = staff.get(f"/admin/customers/customer/{customer.pk}/").context["purchases"]
+    assert (bought.revenue, bought.count) == (1200, 2)
+
+
+def test_profile_shows_hostile_values_as_text(staff, make_customer, make_event, make_field):
+    nasty = "<script>alert(1)</script>"
+    make_field("name", label=nasty)
+    customer = make_customer(nasty, fields={"name": nasty})
+    make_event(nasty, customer, properties={nasty: nasty, "name": nasty})
+    for path in ("", "change/", "timeline/"):
+        text = staff.get(f"/admin/customers/customer/{customer.pk}/{path}").content.decode()
+        assert nasty not in text
+
+
+# Fields
+
+
+def test_field_with_values_keeps_its_name_and_type(staff, make_customer, make_field):
+    field = make_field("city")
+    make_customer("C1", fields={"city": "Bern"})
+    address = f"/admin/customers/customerfield/{field.pk}/change/"
+    assert "its name and type stay" in staff.get(address).content.decode()
+    staff.post(address, {"name": "town", "type": "number", "label": "City"})
+    field.refresh_from_db()
+    assert (field.name, field.type, field.label) == ("city", "string", "City")
+
+
+def test_list_of_fields_says_who_has_a_value_and_what_uses_it(
+    staff, make_customer, make_field, make_segment
+):
+    make_field("city")
+    make_customer("C1", fields={"city": "Bern"})
+    make_customer("C2")
+    segment = make_segment({"field": "city", "op": "is", "value": "Bern"})
+    text = staff.get("/admin/customers/customerfield/").content.decode()
+    assert "50" in text
+    assert segment.name in text
+
+
+def test_field_is_deleted_with_its_values_when_its_name_is_typed(
+    transactional_db, staff, make_customer, make_field
+):
+    field = make_field("city")
+    customer = make_customer("C1", fields={"city": "Bern"})
+    address = f"/admin/customers/customerfield/{field.pk}/delete/"
+    staff.post(address, {"name": "town"})
+    assert CustomerField.objects.exists()
+    staff.post(address, {"name": "city"})
+    customer.refresh_from_db()
+    assert not CustomerField.objects.exists()
+    assert customer.fields == {}
+
+
+def test_field_that_a_segment_uses_is_not_deleted(staff, make_field, make_segment):
+    field = make_field("city")
+    make_segment({"field": "city", "op": "is", "value": "Bern"})
+    staff.post(f"/admin/customers/customerfield/{field.pk}/delete/", {"name": "city"})
+    assert CustomerField.objects.exists()
+
+
+def test_unknown_traits_are_offered_as_fields(staff, make_source):
+    DiscoveredField.objects.create(
+        name="plan", source=make_source(), type="string", example='"gold"'
+    )
+    text = staff.get("/admin/customers/customerfield/").content.decode()
+    assert "add/?name=plan&amp;type=string" in text
+
+
+# Sources, events, keys
+
+
+def test_new_source_gets_a_key_and_leads_to_how_to_use_it(staff):
+    sent = {"name": "Web shop", "kind": "website", "channel": "online", "currency": "chf"}
+    answer = staff.post("/admin/events/source/add/", {**sent, "is_enabled": "on"})
+    source = Source.objects.get()
+    assert (source.key, source.currency) == ("web-shop", "CHF")
+    assert source.write_key in staff.get(answer.url).content.decode()
+
+
+def test_key_of_a_source_is_replaced_by_a_post_only(staff, make_source):
+    source = make_source()
+    address = f"/admin/events/source/{source.pk}/rotate/"
+    assert staff.get(address).status_code == 405
+    staff.post(address)
+    assert Source.objects.get().write_key != source.write_key
+
+
+def test_rejected_event_is_sent_through_again(staff, make_source):
+    row = Quarantine.objects.create(
+        source=make_source(), call="track", code="no_name", message="No name.", body="{}"
+    )
+    staff.post("/admin/events/quarantine/", {"action": "replay", "_selected_action": [str(row.pk)]})
+    row.refresh_from_db()
+    assert row.replayed_at
+
+
+def test_api_key_is_shown_once_and_then_works(staff, client):
+    sent = {"name": "Shop", "scopes": ["customers:read"]}
+    text = staff.post("/admin/cdp/apikey/add/", sent).content.decode()
+    key = re.search(r"cdp_[\w-]{40,}", text)[0]
+    headers = {"Authorization": f"Bearer {key}"}
+    assert client.get("/api/customers/", headers=headers).status_code == 200
+    assert client.get("/api/segments/", headers=headers).status_code == 403
+    assert key not in staff.get("/admin/cdp/apikey/").content.decode()
+
+
+def test_revoked_api_key_is_refused(staff, client):
+    sent = {"name": "Shop", "scopes": ["customers:read"]}
+    text = staff.post("/admin/cdp/apikey/add/", sent).content.decode()
+    key = re.search(r"cdp_[\w-]{40,}", text)[0]
+    row = ApiKey.objects.get()
+    staff.post("/admin/cdp/apikey/", {"action": "revoke", "_selected_action": [str(row.pk)]})
+    client.logout()
+    answer = client.get("/api/customers/", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 401
+
+
+def test_new_user_may_sign_in_with_the_chosen_role(staff):
+    roles.create(Group, Permission)
+    role = Group.objects.get(name="Marketer")
+    password = "correct horse 9"
+    sent = {"username": "tom", "password1": password, "password2": password, "groups": [role.pk]}
+    staff.post("/admin/auth/user/add/", sent)
+    tom = User.objects.get(username="tom")
+    assert tom.is_staff
+    assert [*tom.groups.all()] == [role]
+
+
+def test_nobody_can_make_a_task(staff):
+    for name in ("schedule", "ormq", "failure"):
+        assert staff.get(f"/admin/django_q/{name}/add/").status_code == 403
