@@ -257,6 +257,18 @@ def counts(
         return row
 
 
+def plan(
+    source: str, rule: str, parameters: Mapping[str, Any], *, analyze: bool
+) -> tuple[str, str]:
+    """Return the statement that finds all members of a rule, and the plan for it."""
+    text = f"SELECT c.id FROM {source}\nWHERE c.merged_into_id IS NULL AND {rule}"
+    how = "EXPLAIN (ANALYZE, BUFFERS)" if analyze else "EXPLAIN"
+    with _evaluating() as cursor:
+        written = cursor.mogrify(text, parameters)
+        cursor.execute(f"{how} {text}", parameters)
+        return written, "\n".join(line for (line,) in cursor.fetchall())
+
+
 def values_of(
     source: str, columns: Sequence[str], parameters: Mapping[str, Any]
 ) -> tuple[Any, ...] | None:
