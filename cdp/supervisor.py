@@ -21,6 +21,7 @@ _LONGEST_DELAY = 10.0
 _TRIES = 6  # of a child that runs once, if it fails
 _PROVEN_SECONDS = 30.0  # a child that ran this long begins with the first delay again
 _TICK_SECONDS = 0.25
+_SAME_REQUEST_SECONDS = 1.0  # `make` and the terminal may both pass one on
 _LAST_WORDS_SECONDS = 0.5  # to read what stopped children have still printed
 _LONGEST_LINE = 65536
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -49,7 +50,7 @@ class Supervisor:
     """Runs children, printing their lines with their names in front, until it is told to stop.
 
     They are started in the order they were added, and stopped in the opposite one. SIGINT,
-    SIGTERM and SIGHUP tell it to stop; a second one, to stop at once.
+    SIGTERM and SIGHUP tell it to stop; another one a second later, to stop at once.
     """
 
     def __init__(self, out: IO[str]) -> None:
@@ -57,7 +58,8 @@ class Supervisor:
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
         self._open_pipes = 0
-        self._stop_requests = 0
+        self._told_at: float | None = None  # to stop
+        self._is_urgent = False
 
     def add(self, child: Child) -> None:
         """Start a child now and keep it running from now on."""
@@ -71,7 +73,7 @@ class Supervisor:
         """
         try:
             with self._signals():
-                while not self._stop_requests:
+                while self._told_at is None:
                     self._tick()
                     each_tick()
                 self.stop()
@@ -99,7 +101,7 @@ class Supervisor:
         _send(child.process, child.stop_signal)
         deadline = time.monotonic() + child.stop_seconds
         while child.process.poll() is None:
-            if time.monotonic() > deadline or self._stop_requests > 1:
+            if time.monotonic() > deadline or self._is_urgent:
                 self.say(f"killing {child.name}, which does not stop")
                 _kill_session(child.process)
                 child.process.wait()
@@ -130,7 +132,9 @@ class Supervisor:
             waker.close()
 
     def _request_stop(self, *_: object) -> None:
-        self._stop_requests += 1
+        now = time.monotonic()
+        self._told_at = self._told_at or now
+        self._is_urgent = now - self._told_at > _SAME_REQUEST_SECONDS
 
     def _tick(self) -> None:
         now = time.monotonic()
