@@ -372,27 +372,26 @@ def forget_wake_up() -> None:
         cursor.execute("DELETE FROM activation_wakeup")
 
 
-def forget_lost_wake_up(asked_before: datetime) -> bool:
-    """Forget a task that has died, or was asked for long ago and never started.
-
-    Returns whether it was so.
-    """
+def stands_wake_up(asked_before: datetime) -> bool:
+    """Say whether a task is at work, or was asked for since then and may still begin."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            DELETE FROM activation_wakeup
-            WHERE (started_at IS NOT NULL OR asked_at < %(asked_before)s)
-              AND NOT EXISTS (
-                  SELECT FROM pg_locks
-                  WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s
-                    AND objsubid = 1 AND database = (
-                        SELECT oid FROM pg_database WHERE datname = current_database()
-                    )
-              )
+            SELECT EXISTS (
+                SELECT FROM activation_wakeup
+                WHERE started_at IS NULL AND asked_at >= %(asked_before)s
+                   OR started_at IS NOT NULL AND EXISTS (
+                       SELECT FROM pg_locks
+                       WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s
+                         AND objsubid = 1 AND database = (
+                             SELECT oid FROM pg_database WHERE datname = current_database()
+                         )
+                   )
+            )
             """,
             {"asked_before": asked_before, "lock": _SENDER},
         )
-        return cursor.rowcount > 0
+        return bool(cursor.fetchone()[0])
 
 
 def lock_sending() -> bool:

@@ -49,7 +49,7 @@ def ask_if_due(now: datetime) -> bool:
 @transaction.atomic
 def heal(now: datetime) -> bool:
     """Do so even if a task was asked for that has died or was lost."""
-    if not has_due(now):
+    if sql.stands_wake_up(now - LOST_AFTER) or not has_due(now):
         return False
-    sql.forget_lost_wake_up(now - LOST_AFTER)
+    sql.forget_wake_up()
     return ask()
