@@ -160,8 +160,8 @@ class CustomerFilters(apikit.StrictFilterSet):
     customer_id = django_filters.CharFilter(method="by_customer_id")
     email = django_filters.CharFilter(method="by_email")
     identifier = django_filters.CharFilter(method="by_identifier", help_text="KIND:VALUE")
-    seen_since = django_filters.IsoDateTimeFilter("last_seen_at", "gte")
-    created_since = django_filters.IsoDateTimeFilter("created_at", "gte")
+    seen_since = apikit.InstantFilter("last_seen_at", "gte")
+    created_since = apikit.InstantFilter("created_at", "gte")
 
     def by_customer_id(
         self, found: QuerySet[Customer], name: str, value: str

@@ -200,14 +200,14 @@ class ByHandSerializer(serializers.Serializer):
 
 class MemberFilters(apikit.StrictFilterSet):
     customer = django_filters.NumberFilter("customer_id")
-    since = django_filters.IsoDateTimeFilter("entered_at", "gte")
-    until = django_filters.IsoDateTimeFilter("entered_at", "lt")
+    since = apikit.InstantFilter("entered_at", "gte")
+    until = apikit.InstantFilter("entered_at", "lt")
 
 
 class HistoryFilters(apikit.StrictFilterSet):
     customer = django_filters.NumberFilter("customer_id")
-    since = django_filters.IsoDateTimeFilter("at", "gte")
-    until = django_filters.IsoDateTimeFilter("at", "lt")
+    since = apikit.InstantFilter("at", "gte")
+    until = apikit.InstantFilter("at", "lt")
 
 
 class SegmentViewSet(viewsets.ModelViewSet[Segment]):

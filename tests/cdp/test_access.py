@@ -43,8 +43,9 @@ SCOPES = {
     },
     "segments/x/history/": {"get": "segments:read"},
 }
-PUBLIC = {"schema/", "docs/", "nowhere"}
-SAMPLES = {"pk": "1", "name": "x", "key": "x", "rest": "nowhere"}
+NOWHERE = ""  # every other address
+PUBLIC = {"schema/", "docs/", NOWHERE}
+SAMPLES = {"pk": "1", "name": "x", "key": "x"}
 
 
 def addresses(patterns, prefix=""):
@@ -110,7 +111,7 @@ def test_whatever_is_asked_the_answer_is_json_and_no_500(api, path, method):
     assert isinstance(answer, dict)
 
 
-@pytest.mark.parametrize("path", PUBLIC - {"nowhere"})
+@pytest.mark.parametrize("path", PUBLIC - {NOWHERE})
 def test_description_is_open_to_all(db, path):
     assert APIClient().get(f"/api/{path}").status_code == 200
 

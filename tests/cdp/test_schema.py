@@ -1,0 +1,64 @@
+"""The API keeps what its OpenAPI description says, whatever is sent."""
+
+import json
+import os
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from django.test import Client
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi import checks
+
+from cdp import apikeys
+
+EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60")) // 12  # of each operation
+
+schema = schemathesis.openapi.from_wsgi("/api/schema/", get_wsgi_application())
+if EXAMPLES < 10:  # else also every boundary of every member, which takes minutes
+    schema.config.phases.update(phases=["examples", "fuzzing"])
+
+# We take more than we describe (a number for a text) and refuse more (a rule that says nothing).
+NOT_PROMISED = [checks.negative_data_rejection, checks.positive_data_acceptance]
+
+
+@pytest.fixture
+def key(db):
+    """A key, and a connection that outlives its requests."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield apikeys.create("schemathesis")[1]
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def stored(make_field, make_customer, make_segment):
+    """What is there to be read and changed: {resource: parameters of its paths}."""
+    make_field("age", "number")
+    customer = make_customer("a", fields={"age": 40})
+    make_segment({"field": "age", "op": "at_least", "value": 18}, "x")
+    return {
+        "customer-fields": {"name": "age"},
+        "customers": {"id": customer.pk},
+        "segments": {"key": "x"},
+    }
+
+
+@schema.parametrize()
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+def test_answers_are_as_described(case, key, stored):
+    resource = case.path.split("/")[2]
+    case.path_parameters = {**case.path_parameters, **stored[resource]} if "{" in case.path else {}
+    headers = {"Authorization": f"Bearer {key}"}
+    case.call_and_validate(headers=headers, excluded_checks=NOT_PROMISED)
+
+
+def test_description_asks_for_nothing_from_outside():
+    page = Client().get("/api/docs/").content.decode()
+    assert "swagger-ui-bundle.js" in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert json.loads(Client().get("/api/schema/").content)["openapi"] == "3.1.0"
