@@ -10,9 +10,9 @@ class BrowserPolicy(CSPMiddleware):
     """Sends the settings' policy, loosened below /admin/."""
 
     def get_policy_parts(
-        self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
+        self, request: HttpRequest, response: HttpResponseBase, report_only: object = False
     ) -> PolicyParts:
-        parts = super().get_policy_parts(request, response, report_only)
+        parts = super().get_policy_parts(request, response, bool(report_only))
         if request.path.startswith("/admin/"):
             parts.replace = {**ADMIN_CONTENT_SECURITY_POLICY, **(parts.replace or {})}
         return parts

@@ -4,11 +4,11 @@ All of them are kept for half a minute, so that ten people who look cost as much
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -45,7 +45,7 @@ class Change(NamedTuple):
 class Day(NamedTuple):
     """The events of one day, in the order of `Figures.lines`."""
 
-    day: datetime
+    day: date
     counts: list[int]
 
 
@@ -71,7 +71,7 @@ def current() -> Figures:
     if kept is None:
         kept = compute(timezone.now())
         cache.set(_CACHE_KEY, kept, KEPT_SECONDS)
-    return kept  # type: ignore[no-any-return]
+    return kept
 
 
 def forget() -> None:
@@ -121,8 +121,9 @@ def _windows(now: datetime) -> dict[str, Change]:
         now - timedelta(days=2 * DAYS), middle, now, [PURCHASE, amounts.REFUND], settings.CURRENCY
     )
     nothing = (0, 0, Decimal(0))
-    by_window = {is_later: rest for is_later, *rest in rows}
-    later, earlier = by_window.get(True, nothing), by_window.get(False, nothing)
+    by_window = {is_later: figures for is_later, *figures in rows}
+    later: Any = by_window.get(True, nothing)
+    earlier: Any = by_window.get(False, nothing)
     pairs = [Change(Decimal(a), Decimal(b)) for a, b in zip(later, earlier, strict=True)]
     return dict(zip(("events", "customers", "revenue"), pairs, strict=True))
 
@@ -143,7 +144,9 @@ def _by_day(now: datetime) -> tuple[list[str], list[Day]]:
     return lines, [Day(day, _counts(day, lines, totals, by_day)) for day in dates]
 
 
-def _counts(day: object, lines: Sequence[str], totals: Counter[str], by_day: dict) -> list[int]:
+def _counts(
+    day: date, lines: Sequence[str], totals: Counter[str], by_day: Mapping[tuple[date, str], int]
+) -> list[int]:
     named = [by_day.get((day, name), 0) for name in lines[:CHARTED]]
     if len(lines) > CHARTED:
         everything = sum(by_day.get((day, name), 0) for name in totals)

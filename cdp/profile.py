@@ -1,5 +1,6 @@
 """All that is known about one customer, for the profile page."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ class Purchases(NamedTuple):
     """In the workspace's currency; refunds count against the revenue."""
 
     revenue: Decimal
-    count: int
+    orders: int
     last_at: datetime | None
 
 
@@ -82,7 +83,8 @@ def purchases(customer: Customer) -> Purchases:
     """Sum up what the customer bought."""
     orders = Q(name__name=PURCHASE)
     own_currency = Q(currency=settings.CURRENCY)
-    totals = Event.objects.filter(customer=customer, name__name__in=(PURCHASE, amounts.REFUND)).aggregate(
+    counted = Event.objects.filter(customer=customer, name__name__in=(PURCHASE, amounts.REFUND))
+    totals = counted.aggregate(
         revenue=Sum("amount", filter=own_currency),
         count=Count("id", filter=orders),
         last_at=Max("occurred_at", filter=orders),
@@ -110,11 +112,8 @@ def merges(customer: Customer) -> list[Merge]:
     return list(Merge.objects.filter(survivor=customer, undone_at=None).order_by("-id")[:20])
 
 
-def event_types(customer: Customer) -> list[dict[str, Any]]:
+def event_types(customer: Customer) -> Sequence[Mapping[str, Any]]:
     """Return the events the customer has, the most frequent first: name, name_id and count."""
-    return list(
-        Event.objects.filter(customer=customer)
-        .values("name_id", "name__name")
-        .annotate(count=Count("id"))
-        .order_by("-count", "name__name")
-    )
+    counted = Event.objects.filter(customer=customer).values("name_id", "name__name")
+    found: Any = counted.annotate(count=Count("id")).order_by("-count", "name__name")
+    return list(found)

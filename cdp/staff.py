@@ -11,7 +11,6 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -25,7 +24,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(auth_admin.UserAdmin, ProductAdmin):
+class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
     """People who may sign in. What they may do comes from their roles."""
 
     form = UserChangeForm
@@ -61,24 +60,24 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):
             )
         return super().formfield_for_manytomany(db_field, request, **options)
 
-    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: object) -> None:
         obj.is_staff = True  # who has no business here gets no user
-        super().save_model(request, obj, form, change)
+        super().save_model(request, obj, form, bool(change))
 
-    @display(description="User", ordering="username")
+    @admin.display(description="User", ordering="username")
     def shown_name(self, user: User) -> SafeString:
         return adminkit.stacked(user.get_full_name() or user.username, user.username)
 
-    @display(description="Roles")
+    @admin.display(description="Roles")
     def roles(self, user: User) -> SafeString:
         names = [group.name for group in user.groups.all()]
         return adminkit.badges(["Superuser", *names] if user.is_superuser else names)
 
-    @display(description="May sign in", ordering="is_active")
+    @admin.display(description="May sign in", ordering="is_active")
     def active(self, user: User) -> SafeString:
         return adminkit.badge("Yes", "good") if user.is_active else adminkit.badge("No")
 
-    @display(description="Last sign-in", ordering="last_login")
+    @admin.display(description="Last sign-in", ordering="last_login")
     def last_seen(self, user: User) -> SafeString | str:
         return adminkit.when(user.last_login)
 
@@ -128,7 +127,7 @@ class ApiKeyAdmin(ProductAdmin):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("cdp.change_apikey"))
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: object) -> None:
         made, obj.secret = apikeys.create(obj.name, form.cleaned_data["scopes"])
         obj.pk, obj.prefix = made.pk, made.prefix
 
@@ -143,31 +142,31 @@ class ApiKeyAdmin(ProductAdmin):
         response["Cache-Control"] = "no-store"
         return response
 
-    @display(description="Key")
+    @admin.display(description="Key")
     def shown_name(self, key: ApiKey) -> SafeString:
         return adminkit.stacked(key.name, f"{key.prefix}…")
 
-    @display(description="May")
+    @admin.display(description="May")
     def shown_scopes(self, key: ApiKey) -> SafeString:
         if set(key.scopes) >= set(apikeys.ALL_SCOPES):
             return adminkit.badge("Everything", "warn")
         return adminkit.badges([scope.replace(":", " ") for scope in key.scopes])
 
-    @display(description="Last used")
+    @admin.display(description="Last used")
     def used(self, key: ApiKey) -> SafeString | str:
         return adminkit.when(key.last_used_at) if key.last_used_at else "Never"
 
-    @display(description="Created")
+    @admin.display(description="Created")
     def made(self, key: ApiKey) -> SafeString | str:
         return adminkit.when(key.created_at)
 
-    @display(description="State")
+    @admin.display(description="State")
     def shown_state(self, key: ApiKey) -> SafeString:
         if key.revoked_at:
             return adminkit.badge("Revoked", "bad")
         return adminkit.badge("Valid", "good")
 
-    @action(description="Revoke", permissions=["revoke"])
+    @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         count = queryset.filter(revoked_at=None).update(revoked_at=Now())
         noun = "key was" if count == 1 else "keys were"

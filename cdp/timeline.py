@@ -140,14 +140,14 @@ def _take(source: _Source, after: Position | None) -> Iterable[Entry]:
 
 
 def _event(row: Event) -> Entry:
-    is_order = row.amount is not None
+    tone = "" if row.amount is None else "good" if row.amount > 0 else "bad"
     return Entry(
         row.occurred_at,
         0,
         row.id,
         ICONS.get(row.name.name, "radio_button_checked"),
         row.name.name,
-        tone="good" if is_order and row.amount > 0 else "bad" if is_order else "",
+        tone=tone,
         note=summary(row.properties),
         amount=row.amount,
         currency=row.currency,

@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 from django_q import admin as registered_by_django_q
 from django_q.models import Failure, OrmQ, Schedule, Success
 from django_q.tasks import async_task
-from unfold.decorators import action, display
 
 from cdp.models import Heartbeat
 from customers import adminkit, formats
@@ -91,16 +90,16 @@ class WaitingAdmin(WorkAdmin):
     ordering = ("id",)
     empty = Empty("task_alt", "Nothing waits", "Imports and messages stand here until they begin.")
 
-    @display(description="Task")
+    @admin.display(description="Task")
     def what(self, row: OrmQ) -> SafeString:
         return adminkit.stacked(_words(row.func()), row.func())
 
-    @display(description="State")
+    @admin.display(description="State")
     def waiting(self, row: OrmQ) -> SafeString:
         is_taken = bool(row.lock and row.lock > timezone.now() - timedelta(minutes=5))
         return adminkit.badge("Running", "accent") if is_taken else adminkit.badge("Waiting")
 
-    @display(description="Taken")
+    @admin.display(description="Taken")
     def due(self, row: OrmQ) -> SafeString | str:
         return adminkit.when(row.lock)
 
@@ -116,27 +115,27 @@ class FailedAdmin(WorkAdmin):
     readonly_fields = fields
     empty = Empty("task_alt", "Nothing failed", "Tasks that fail for good stand here.")
 
-    @display(description="Task")
+    @admin.display(description="Task")
     def what(self, row: Failure) -> SafeString:
         return adminkit.stacked(_words(row.func), row.func)
 
-    @display(description="Why")
+    @admin.display(description="Why")
     def why(self, row: Failure) -> str:
         return str(row.result or "").strip().splitlines()[-1:][0][:160] if row.result else "–"
 
-    @display(description="Tries")
+    @admin.display(description="Tries")
     def tries(self, row: Failure) -> int:
         return int(row.attempt_count)
 
-    @display(description="When", ordering="stopped")
+    @admin.display(description="When", ordering="stopped")
     def at(self, row: Failure) -> SafeString | str:
         return adminkit.when(row.stopped)
 
-    @display(description="Error")
+    @admin.display(description="Error")
     def error(self, row: Failure) -> SafeString:
         return adminkit.preformatted(str(row.result or ""))
 
-    @action(description="Run again", permissions=["run"])
+    @admin.action(description="Run again", permissions=["run"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Failure]) -> None:
         for row in queryset:
             async_task(row.func, *(row.args or ()), **(row.kwargs or {}))
@@ -156,17 +155,17 @@ class ScheduledAdmin(WorkAdmin):
     ordering = ("next_run",)
     empty = Empty("schedule", "Nothing is scheduled", "")
 
-    @display(description="Task")
+    @admin.display(description="Task")
     def what(self, row: Schedule) -> SafeString:
         return adminkit.stacked(row.name or _words(row.func), row.func)
 
-    @display(description="How often")
+    @admin.display(description="How often")
     def every(self, row: Schedule) -> str:
         if row.schedule_type == Schedule.MINUTES:
             return "every minute" if row.minutes == 1 else f"every {row.minutes} minutes"
         return str(row.get_schedule_type_display()).lower()
 
-    @display(description="Next")
+    @admin.display(description="Next")
     def next(self, row: Schedule) -> SafeString | str:
         return adminkit.when(row.next_run)
 

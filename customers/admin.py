@@ -11,14 +11,13 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 
 from customers import (
     adminkit,
@@ -57,7 +56,7 @@ class IdentifiedFilter(admin.SimpleListFilter):
 class CustomerChangeList(ChangeList):
     """A row opens the profile, not the form."""
 
-    def url_for_result(self, result: Customer) -> str:
+    def url_for_result(self, result: Model) -> str:
         return adminkit.customer_url(result.pk)
 
 
@@ -125,31 +124,31 @@ class CustomerAdmin(ProductAdmin):
             )
         return queryset.filter(pk__in=found), False
 
-    @display(description="Customer")
+    @admin.display(description="Customer")
     def shown_name(self, customer: Customer) -> SafeString:
         return adminkit.who(customer)
 
-    @display(description="E-mail", empty_value="–")
+    @admin.display(description="E-mail", empty_value="–")
     def email(self, customer: Customer) -> str | None:
         return contacts.email(customer.fields) or None
 
-    @display(description="Phone", empty_value="–")
+    @admin.display(description="Phone", empty_value="–")
     def phone(self, customer: Customer) -> str | None:
         return contacts.phone(customer.fields) or None
 
-    @display(description="Last seen")
+    @admin.display(description="Last seen")
     def seen(self, customer: Customer) -> SafeString | str:
         return adminkit.when(customer.last_seen_at)
 
-    @display(description="First seen")
+    @admin.display(description="First seen")
     def since(self, customer: Customer) -> SafeString | str:
         return adminkit.when(customer.first_seen_at)
 
-    @display(description="ID")
+    @admin.display(description="ID")
     def shown_id(self, customer: Customer) -> SafeString:
         return adminkit.copyable(str(customer.pk), "ID")
 
-    @display(description="CustomerId")
+    @admin.display(description="CustomerId")
     def shown_external_id(self, customer: Customer) -> SafeString | str:
         if customer.external_id is None:
             return "None yet: an anonymous visitor"
@@ -184,7 +183,8 @@ class CustomerAdmin(ProductAdmin):
         ]
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Customer:
-        return form.instance  # type: ignore[no-any-return]
+        instance: Customer = form.instance
+        return instance
 
     def save_model(self, request: HttpRequest, obj: Customer, form: Any, change: bool) -> None:
         source = adminkit.actor(request)
@@ -254,23 +254,23 @@ class CustomerFieldAdmin(ProductAdmin):
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return CustomerFieldChangeList
 
-    @display(description="Field", ordering="name")
+    @admin.display(description="Field", ordering="name")
     def shown_label(self, field: CustomerField) -> SafeString:
         return adminkit.stacked(field, field.name if field.label else field.description)
 
-    @display(description="Type", ordering="type")
+    @admin.display(description="Type", ordering="type")
     def shown_type(self, field: CustomerField) -> SafeString:
-        return adminkit.badge(field.get_type_display(), icon=TYPE_ICONS[field.type])
+        return adminkit.badge(field.get_type_display(), icon=TYPE_ICONS[FieldType(field.type)])
 
-    @display(description="Customers with a value")
+    @admin.display(description="Customers with a value")
     def filled(self, field: Any) -> SafeString:
         return adminkit.share(*field.filled)
 
-    @display(description="Used in", empty_value="–")
+    @admin.display(description="Used in", empty_value="–")
     def used_in(self, field: Any) -> SafeString | None:
         return adminkit.links(field.uses) if field.uses else None
 
-    @display(description="Personal data")
+    @admin.display(description="Personal data")
     def personal(self, field: CustomerField) -> SafeString | str:
         return adminkit.badge("Personal", "accent", "lock") if field.is_personal else ""
 
@@ -361,29 +361,29 @@ class ImportAdmin(ProductAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Import]:
         return Import.objects.defer("options", "format", "summary")
 
-    @display(description="File")
+    @admin.display(description="File")
     def shown_file(self, run: Import) -> SafeString:
         return adminkit.stacked(run.file_name, run.get_kind_display())
 
-    @display(description="State")
+    @admin.display(description="State")
     def shown_state(self, run: Import) -> SafeString:
         return render_to_string("customers/import_state.html", {"run": run})
 
-    @display(description="Lines")
+    @admin.display(description="Lines")
     def lines(self, run: Import) -> SafeString | str:
         if not run.rows_total:
             return "–"
         failed = f"{formats.number(run.rows_failed)} with errors" if run.rows_failed else ""
         return adminkit.stacked(formats.number(run.rows_total), failed)
 
-    @display(description="Customers")
+    @admin.display(description="Customers")
     def customers(self, run: Import) -> SafeString | str:
         if run.state not in (ImportState.DONE, ImportState.STOPPED, ImportState.IMPORTING):
             return "–"
         new = formats.number(run.customers_created)
         return adminkit.stacked(f"{new} new", f"{formats.number(run.customers_updated)} updated")
 
-    @display(description="When")
+    @admin.display(description="When")
     def started(self, run: Import) -> SafeString | str:
         return adminkit.when(run.created_at)
 

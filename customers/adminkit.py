@@ -156,7 +156,7 @@ def page(
         "original": original,
         **context,
     }
-    request.current_app = admin.site.name  # type: ignore[attr-defined]
+    request.current_app = admin.site.name
     return TemplateResponse(request, template, everything)
 
 

@@ -15,7 +15,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
-from unfold.decorators import action, display
 
 from customers import adminkit
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin, ReadOnlyAdmin
@@ -120,23 +119,23 @@ class SourceAdmin(ProductAdmin):
         messages.success(request, f"“{source}” has a new key; the old one is refused from now on.")
         return adminkit.redirect(reverse("admin:events_source_change", args=[source.pk]))
 
-    @display(description="Source", ordering="name")
+    @admin.display(description="Source", ordering="name")
     def shown_name(self, source: Source) -> SafeString:
         return adminkit.stacked(source.name, source.get_kind_display())
 
-    @display(description="Channel")
+    @admin.display(description="Channel")
     def shown_channel(self, source: Source) -> SafeString:
         return adminkit.badge(source.get_channel_display(), icon=_ICONS[SourceKind(source.kind)])
 
-    @display(description="Write key")
+    @admin.display(description="Write key")
     def write_key_copy(self, source: Source) -> SafeString:
         return adminkit.copyable(source.write_key, "write key")
 
-    @display(description="Last event")
+    @admin.display(description="Last event")
     def last_event(self, source: Any) -> SafeString | str:
         return adminkit.when(source.last_at) if source.last_at else "None lately"
 
-    @display(description="State")
+    @admin.display(description="State")
     def shown_state(self, source: Source) -> SafeString:
         if source.is_enabled:
             return adminkit.badge("Enabled", "good")
@@ -181,11 +180,11 @@ class EventNameAdmin(ReadOnlyAdmin):
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return EventNameChangeList
 
-    @display(description="Events")
+    @admin.display(description="Events")
     def counted(self, name: Any) -> SafeString:
         return adminkit.share(*name.counted)
 
-    @display(description="First seen", ordering="first_seen_at")
+    @admin.display(description="First seen", ordering="first_seen_at")
     def first_seen(self, name: EventName) -> SafeString | str:
         return adminkit.when(name.first_seen_at)
 
@@ -227,33 +226,33 @@ class QuarantineAdmin(ReadOnlyAdmin):
         "and can be sent through again once that is mended.",
     )
 
-    @display(description="Why")
+    @admin.display(description="Why")
     def shown_reason(self, row: Quarantine) -> SafeString:
         return adminkit.stacked(row.message, _name_of(row.body))
 
-    @display(description="Received")
+    @admin.display(description="Received")
     def received(self, row: Quarantine) -> SafeString | str:
         return adminkit.when(row.received_at)
 
-    @display(description="Why")
+    @admin.display(description="Why")
     def why(self, row: Quarantine) -> str:
         return row.message
 
-    @display(description="Call")
+    @admin.display(description="Call")
     def call_made(self, row: Quarantine) -> str:
         return row.call
 
-    @display(description="State")
+    @admin.display(description="State")
     def shown_state(self, row: Quarantine) -> SafeString:
         if row.replayed_at:
             return adminkit.badge("Sent through again", "accent", "replay")
         return adminkit.badge("Rejected", "bad", "report")
 
-    @display(description="The event")
+    @admin.display(description="The event")
     def event(self, row: Quarantine) -> SafeString:
         return adminkit.preformatted(_readable(row.body))
 
-    @action(description="Send through again", permissions=["replay"])
+    @admin.action(description="Send through again", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Quarantine]) -> None:
         count = quarantine.replay([*queryset.values_list("pk", flat=True)])
         noun = "event goes" if count == 1 else "events go"

@@ -326,7 +326,7 @@ def test_profile_sums_purchases_less_refunds_in_our_currency(staff, make_custome
     make_event(customer=customer, amount="99", currency="EUR")
     make_event("Order Refunded", customer, amount="-34.50")
     bought = staff.get(f"/admin/customers/customer/{customer.pk}/").context["purchases"]
-    assert (bought.revenue, bought.count) == (1200, 2)
+    assert (bought.revenue, bought.orders) == (1200, 2)
 
 
 def test_profile_shows_hostile_values_as_text(staff, make_customer, make_event, make_field):
