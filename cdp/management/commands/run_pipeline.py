@@ -2,12 +2,13 @@
 
 import logging
 import signal
+import time
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, close_old_connections, connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from activation import outbox
 from cdp import health, pipeline
@@ -16,6 +17,7 @@ from segments import memberships
 
 logger = logging.getLogger("cdp.pipeline")
 
+PAUSE_SECONDS = 0.5  # before the database is tried again
 REST = timedelta(seconds=1)  # at most, when nothing is waiting; a notification ends it
 
 
@@ -37,11 +39,11 @@ class Command(BaseCommand):
                     break
                 if moved == 0 and not self.stopping:
                     rest()
-            except OperationalError:
+            except OperationalError as error:
                 # The database restarts or refused for now: what was taken is queued again.
-                logger.exception("the database did not answer; trying again")
-                close_old_connections()
+                logger.warning("the database did not answer; trying again: %s", error)
                 connection.close()
+                time.sleep(PAUSE_SECONDS)
 
     def stop(self, *_: Any) -> None:
         self.stopping = True
