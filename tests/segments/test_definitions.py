@@ -130,6 +130,5 @@ def test_the_sentence_says_what_the_rule_finds(make_segment):
         audience="identified",
     )
     assert segment.sentence == (
-        "Customers who have a total amount of “Order Completed” that is at least 200"
-        " in the last 90 days"
+        "Customers whose total amount of “Order Completed” in the last 90 days is at least CHF 200"
     )
