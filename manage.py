@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management import execute_from_command_line
+from django.db import OperationalError
 
 from cdp import embedded
 
@@ -23,6 +24,10 @@ def main() -> None:
             execute_from_command_line(sys.argv)
     except embedded.EmbeddedError as error:
         sys.exit(str(error))
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None):  # the answer to a statement: a mistake
+            raise
+        sys.exit(f"The database does not answer: {error}")
 
 
 def _database(arguments: list[str]) -> contextlib.AbstractContextManager[object]:

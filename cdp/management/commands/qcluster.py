@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import Error
+from django.db import Error, connections
 from django_q.cluster import Cluster
 
 from cdp import health, process, watchdog
@@ -19,10 +19,11 @@ class Command(BaseCommand):
         process.hold_children()
         guard = watchdog.Watchdog()
         began_at = datetime.now(UTC)
+        health.forget("queue")  # asks the database before anybody relies on it
+        connections.close_all()  # forks must not share one
         cluster = Cluster()
         cluster.start()
         try:
-            health.forget("queue")
             watchdog.release_orphans(began_at)
             while cluster.sentinel.is_alive() and guard.look(time.monotonic()):
                 time.sleep(1)

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection, transaction
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
                     break
                 if moved == 0 and not self.stopping:
                     rest()
-            except OperationalError as error:
+            except (OperationalError, psycopg.OperationalError) as error:
                 # The database restarts or refused for now: what was taken is queued again.
                 logger.warning("the database did not answer; trying again: %s", error)
                 connection.close()
@@ -110,5 +111,3 @@ def listen() -> None:
     with connection.cursor() as cursor:
         cursor.execute("LISTEN cdp")
     raw.listens_to_cdp = True
-
-
