@@ -8,9 +8,9 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
-from cdp import profile, segment_pages, staff, timeline, work
+from cdp import erasure, profile, segment_pages, staff, timeline, work
 from customers import adminkit, changes
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
 from customers.adminkit import Use
@@ -76,6 +76,7 @@ class CustomerPages(CustomerAdmin):
             "event_types": profile.event_types(customer),
             "page": timeline.page(customer.pk),
             "may_change": self.has_change_permission(request, customer),
+            "may_erase": self.has_delete_permission(request),
         }
         return adminkit.page(
             request,
@@ -98,6 +99,37 @@ class CustomerPages(CustomerAdmin):
             "day_before": after and after.at,
         }
         return render(request, "cdp/timeline.html", context)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
+        return bool(request.user.has_perm("customers.delete_customer"))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Ask for the CustomerId, then forget the person on every floor."""
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        customer = get_object_or_404(Customer, pk=object_id)
+        asked = customer.external_id or str(customer.pk)
+        if request.method == "POST" and request.POST.get("name", "").strip() == asked:
+            erasure.forget([customer.pk])
+            messages.success(request, "The customer is erased, with everything we knew.")
+            return adminkit.redirect(reverse("admin:customers_customer_changelist"))
+        context = {
+            "customer": customer,
+            "asked": asked,
+            "events": profile.event_types(customer),
+            "memberships": profile.memberships(customer),
+            "is_wrong": request.method == "POST",
+        }
+        return adminkit.page(
+            request,
+            "cdp/erase.html",
+            context,
+            title="Erase a customer",
+            model=Customer,
+            original=customer,
+        )
 
     def _customer(self, request: HttpRequest, customer_id: int) -> Customer:
         if not self.has_view_permission(request):

@@ -155,7 +155,7 @@ class CustomerAdmin(ProductAdmin):
         return adminkit.copyable(customer.external_id, "CustomerId")
 
     def has_delete_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
-        return False  # to erase somebody takes more than a row
+        return False  # to forget somebody takes every floor
 
     def get_form(
         self,

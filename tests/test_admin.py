@@ -14,7 +14,7 @@ from django.urls import reverse
 from cdp import figures, navigation, roles
 from cdp.models import ApiKey
 from customers.models import Customer, CustomerField, FieldChange, Import
-from events.models import DiscoveredField, Quarantine, Source
+from events.models import DiscoveredField, Event, Quarantine, Source
 
 MOST_QUERIES = 16  # of a list, the session, the user and the header included
 
@@ -456,3 +456,23 @@ def test_new_user_may_sign_in_with_the_chosen_role(staff):
 def test_nobody_can_make_a_task(staff):
     for name in ("schedule", "ormq", "failure"):
         assert staff.get(f"/admin/django_q/{name}/add/").status_code == 403
+
+
+def test_customer_is_erased_when_the_customer_id_is_typed(staff, make_customer, make_event):
+    customer = make_customer("C1", fields={"city": "Bern"})
+    make_event(customer=customer)
+    address = f"/admin/customers/customer/{customer.pk}/delete/"
+    staff.post(address, {"name": "C2"})
+    assert Customer.objects.exists()
+    staff.post(address, {"name": "C1"})
+    assert not Customer.objects.exists()
+    assert not Event.objects.exists()
+
+
+def test_marketer_may_not_erase(member, make_customer):
+    customer = make_customer("C1")
+    answer = member("Marketer").post(
+        f"/admin/customers/customer/{customer.pk}/delete/", {"name": "C1"}
+    )
+    assert answer.status_code == 403
+    assert Customer.objects.exists()

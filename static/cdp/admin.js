@@ -13,7 +13,8 @@
   function makeReachable(root) {
     for (const element of root.querySelectorAll("[x-on\\:click]")) {
       const isNative = element.matches("a[href], button, input, select, textarea, summary, label");
-      if (isNative || element.id === "changelist-filter-close" || element.tabIndex >= 0) continue;
+      if (isNative || element.id === "changelist-filter-close") continue;
+      if (element.hasAttribute("tabindex")) continue;
       element.tabIndex = 0;
       element.setAttribute("role", "button");
       const text = element.textContent.trim();
