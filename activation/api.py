@@ -56,29 +56,17 @@ class DestinationSerializer(apikit.StrictModelSerializer):
     new_secret = ""
     config = ConfigField()
     enabled = serializers.BooleanField(source="is_enabled", default=True)
-    secret = serializers.SerializerMethodField(
-        help_text="Signs the messages. Shown once, in the answer that creates the destination."
-    )
 
     class Meta:
         model = Destination
         fields = [
             *("id", "key", "name", "kind", "config", "enabled", "disabled_because"),
-            *("failures_in_a_row", "failing_since", "held_until", "created_at", "secret"),
+            *("failures_in_a_row", "failing_since", "held_until", "created_at"),
         ]
         read_only_fields = [
             *("disabled_because", "failures_in_a_row", "failing_since", "held_until"),
             "created_at",
         ]
-
-    def get_secret(self, destination: Destination) -> str:
-        return self.new_secret
-
-    def to_representation(self, instance: Destination) -> dict[str, Any]:
-        shown = super().to_representation(instance)
-        if not shown["secret"]:
-            del shown["secret"]
-        return shown
 
     def save(self, **more: Any) -> Destination:
         destination = self.instance or Destination()
@@ -91,6 +79,16 @@ class DestinationSerializer(apikit.StrictModelSerializer):
         destination.refresh_from_db()
         self.instance = destination
         return destination
+
+
+class NewDestinationSerializer(DestinationSerializer):
+    secret = serializers.SerializerMethodField(help_text="Signs the messages. Shown only now.")
+
+    class Meta(DestinationSerializer.Meta):
+        fields = [*DestinationSerializer.Meta.fields, "secret"]
+
+    def get_secret(self, destination: Destination) -> str:
+        return self.new_secret
 
 
 class TriedSerializer(serializers.Serializer):
@@ -107,7 +105,9 @@ class DestinationViewSet(KeyedViewSet):
 
     model = Destination
     queryset = Destination.objects.all()
-    serializer_class = DestinationSerializer
+
+    def get_serializer_class(self) -> type[DestinationSerializer]:
+        return NewDestinationSerializer if self.action == "create" else DestinationSerializer
 
     def perform_destroy(self, instance: Destination) -> None:
         """Remove a destination, unless triggers send to it."""
@@ -192,6 +192,10 @@ class TriggerViewSet(KeyedViewSet):
     queryset = Trigger.objects.select_related("segment", "destination")
     serializer_class = TriggerSerializer
 
+    def perform_destroy(self, instance: Trigger) -> None:
+        """Remove a trigger with its log."""
+        triggers.delete(instance)
+
     @extend_schema(request=SampleSerializer, responses=TestedSerializer)
     @action(detail=True, methods=["post"], also_reads=("customers",))
     def test(self, request: Request, key: str) -> Response:
@@ -265,8 +269,8 @@ class DeliveryFilters(apikit.StrictFilterSet):
     customer = django_filters.NumberFilter("customer_id")
     test = django_filters.BooleanFilter("is_test")
     state = django_filters.ChoiceFilter(choices=State.choices, method="by_state")
-    since = django_filters.IsoDateTimeFilter("created_at", "gte")
-    until = django_filters.IsoDateTimeFilter("created_at", "lt")
+    since = apikit.InstantFilter("created_at", "gte")
+    until = apikit.InstantFilter("created_at", "lt")
 
     def by_state(self, rows: Any, name: str, value: str) -> QuerySet[Delivery]:
         found: QuerySet[Delivery] = rows.in_state(value, clock.now())
@@ -296,6 +300,7 @@ class DeliveryViewSet(
     resource = "activation"
     also_reads = ("customers",)
     model = Delivery
+    queryset = Delivery.objects.none()  # for the description, which is made without a database
     serializer_class = DeliverySerializer
     filterset_class = DeliveryFilters
     lookup_value_regex = "[-0-9a-fA-F]{32,36}"
@@ -329,7 +334,11 @@ class DeliveryViewSet(
             raise apikit.Conflict(str(error), "not_replayable") from error
         return Response(DeliverySerializer(self.get_object()).data)
 
-    @extend_schema(request=ReplaySerializer, responses=ReplayedSerializer)
+    @extend_schema(
+        operation_id="deliveries_replay_dead",
+        request=ReplaySerializer,
+        responses=ReplayedSerializer,
+    )
     @action(detail=False, methods=["post"], url_path="replay", filterset_class=None)
     def replay_dead(self, request: Request) -> Response:
         """Send all again that have failed for good, of a trigger, a destination, or of all."""

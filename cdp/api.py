@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from rest_framework.routers import Route, SimpleRouter
 from rest_framework.views import APIView
 
+from activation import api as activation_api
 from activation import outbox
 from cdp import erasure
 from customers import api as customers_api
@@ -112,6 +113,9 @@ router = Router()
 router.register("customer-fields", CustomerFieldViewSet, basename="customer-field")
 router.register("customers", CustomerViewSet, basename="customer")
 router.register("segments", SegmentViewSet, basename="segment")
+router.register("destinations", activation_api.DestinationViewSet, basename="destination")
+router.register("triggers", activation_api.TriggerViewSet, basename="trigger")
+router.register("deliveries", activation_api.DeliveryViewSet, basename="delivery")
 
 
 class SchemaView(SpectacularAPIView):

@@ -9,9 +9,12 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from django.test import Client
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 from schemathesis.specs.openapi import checks
 
+from activation import destinations, outbox, triggers
+from activation.models import Destination, Trigger
 from cdp import apikeys
 
 EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60")) // 12  # of each operation
@@ -35,20 +38,28 @@ def key(db):
 
 
 @pytest.fixture
-def stored(make_field, make_customer, make_segment):
+def stored(make_field, make_customer, make_segment, settings):
     """What is there to be read and changed: {resource: parameters of its paths}."""
     make_field("age", "number")
     customer = make_customer("a", fields={"age": 40})
-    make_segment({"field": "age", "op": "at_least", "value": 18}, "x")
+    segment = make_segment({"field": "age", "op": "at_least", "value": 18}, "x")
+    settings.DEMO = True  # opens loopback, where nobody listens
+    destination = Destination(key="x", name="X", config={"url": "http://127.0.0.1:9/"})
+    destinations.save(destination)
+    trigger = Trigger(key="x", name="X", segment=segment, destination=destination)
+    triggers.save(trigger)
     return {
         "customer-fields": {"name": "age"},
         "customers": {"id": customer.pk},
         "segments": {"key": "x"},
+        "destinations": {"key": "x"},
+        "triggers": {"key": "x"},
+        "deliveries": {"id": str(outbox.send_test(trigger, customer.pk).delivery_id)},
     }
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_described(case, key, stored):
     resource = case.path.split("/")[2]
     case.path_parameters = {**case.path_parameters, **stored[resource]} if "{" in case.path else {}
