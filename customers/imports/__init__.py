@@ -1,0 +1,96 @@
+"""Files of customers' values, from upload to result.
+
+A file is checked, which changes nothing, and then applied; or applied at once. Both run in the
+queue, in chunks that commit: `Import.progress` says how far they are, `Import.summary` what they
+found. The summary holds
+
+    customers       {"new": {"count"}, "known": {"count"}}
+    fields          {name: {"count", "type", "example"}}       values the file gives
+    unknown_fields  {name: {"count", "suggestion"}}            names in the file that are no field
+    warnings        {"repeated": {"count"}}                    values given again further down
+    errors          [{"code", "about", "message", "count", "lines"}]
+
+`Import.options` is described by `CustomerOptions`; `Import.format` holds encoding, packing,
+delimiter, columns and layout ("long", "wide" or "ids").
+"""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from customers import fields
+from customers.imports import cells, receiving, running, values
+from customers.imports.options import CustomerOptions, OptionError, Options
+from customers.imports.reports import error_file, example_file
+from customers.imports.running import APPLY, CHECK, StateError, discard, resume, stop
+from customers.imports.uploads import FileError
+from customers.models import Import, ImportKind, ImportState
+
+__all__ = [
+    "CustomerOptions",
+    "FileError",
+    "OptionError",
+    "Options",
+    "StateError",
+    "apply",
+    "check",
+    "create",
+    "discard",
+    "earlier",
+    "error_file",
+    "example",
+    "resume",
+    "start_apply",
+    "start_check",
+    "stop",
+]
+
+
+def create(
+    file: IO[Any],
+    *,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    created_by: str = "",
+) -> Import:
+    """Keep a file of customers' values, CSV, also packed by gzip or zip; nothing happens yet.
+
+    `name` is the file's, `created_by` says for people who uploaded it. Raises `FileError` or
+    `OptionError`.
+    """
+    given = {**(options or {})}
+    CustomerOptions.read(given)
+    run = Import(
+        kind=ImportKind.CUSTOMER_FIELDS, file_name=name, options=given, created_by=created_by
+    )
+    return receiving.receive(run, file, [cells.CUSTOMER_ID], values.describe)
+
+
+def start_check(import_id: int) -> None:
+    """Let the queue find out what is in a file, changing nothing. Raises `StateError`."""
+    running.start(import_id, CHECK)
+
+
+def start_apply(import_id: int) -> None:
+    """Let the queue import a file, checked or not. Raises `StateError`."""
+    running.start(import_id, APPLY)
+
+
+def check(import_id: int) -> None:
+    """Check a file as far as one task of the queue may."""
+    running.work(import_id, CHECK, values.check)
+
+
+def apply(import_id: int) -> None:
+    """Import a file as far as one task of the queue may."""
+    running.work(import_id, APPLY, values.apply)
+
+
+def earlier(run: Import) -> Import | None:
+    """Return the last import of a file with the very same content, if it was ever imported."""
+    same = Import.objects.filter(sha256=run.sha256, kind=run.kind, state=ImportState.DONE)
+    return same.exclude(pk=run.pk).order_by("-pk").first()
+
+
+def example() -> str:
+    """Return an example file, made of the fields there are."""
+    return example_file(fields.known().values())

@@ -1,0 +1,283 @@
+"""Records of a CSV file, chunk by chunk, each with its line; damaged ones do not hide the rest."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Final, NamedTuple
+
+from customers.imports.uploads import NO_TEXT, FileError
+
+CHUNK_BYTES: Final = 2 << 20
+MAX_RECORD_BYTES: Final = 1 << 20
+MAX_RECORD_LINES: Final = 1_000
+MAX_COLUMNS: Final = 1_000
+DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+
+csv.field_size_limit(2 * MAX_RECORD_BYTES)  # our own limit is what counts
+
+
+class Record(NamedTuple):
+    line: int  # of the file, where the record begins, from 1
+    cells: list[str]
+
+
+class Problem(NamedTuple):
+    """Why a record cannot be imported. `code` is stable; `about` groups what is alike."""
+
+    line: int
+    code: str
+    message: str
+    cells: Sequence[str]
+    about: str = ""
+
+
+@dataclass
+class Chunk:
+    """Some whole records of a file, and where the next chunk begins."""
+
+    records: list[tuple[int, list[str]]] = field(default_factory=list)  # line, cells
+    problems: list[Problem] = field(default_factory=list)
+    next_offset: int = 0
+    next_line: int = 1
+    is_last: bool = False
+
+
+class Header(NamedTuple):
+    """The names of the columns, and where the records begin."""
+
+    columns: list[str]
+    delimiter: str
+    offset: int
+    line: int
+
+
+def read_header(file: IO[bytes], wanted: Sequence[str], delimiter: str = "") -> Header:
+    """Read the line with the names of the columns; find the delimiter unless it is given.
+
+    That is the one which makes a column named like one of `wanted` (compared by `plain`), or else
+    the one which makes most columns. Raises `FileError` if names are missing or given twice.
+    """
+    file.seek(0)
+    line = 0
+    text = "\n"
+    while not text.strip() and text:
+        text = file.readline(MAX_RECORD_BYTES).decode("utf-8", "surrogateescape")
+        line += 1
+        if text.lower().startswith("sep=") and len(text.rstrip("\n")) == 5:  # Excel's own hint
+            delimiter, text = delimiter or text[4], "\n"
+    if not text:
+        raise FileError("The file is empty.")
+    columns, delimiter = _columns(text, wanted, delimiter)
+    return Header(columns, delimiter, file.tell(), line + 1)
+
+
+def plain(name: str) -> str:
+    """Return the name of a column as it is compared: customerId, Customer ID and customer_id."""
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
+def _columns(text: str, wanted: Sequence[str], delimiter: str) -> tuple[list[str], str]:
+    candidates = {each: _cells(text, each) for each in ([delimiter] if delimiter else DELIMITERS)}
+
+    def fitness(each: str) -> tuple[bool, int]:
+        return any(plain(cell) in wanted for cell in candidates[each]), len(candidates[each])
+
+    delimiter = max(candidates, key=fitness)
+    columns = [cell.strip() for cell in candidates[delimiter]]
+    while columns and not columns[-1]:
+        columns.pop()
+    _refuse_unclear(columns)
+    return columns, delimiter
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        raise FileError("The first line has a quote that is never closed.") from error
+
+
+def _refuse_unclear(columns: Sequence[str]) -> None:
+    if len(columns) > MAX_COLUMNS:
+        raise FileError(f"The file has {len(columns)} columns; {MAX_COLUMNS} are allowed.")
+    seen: dict[str, int] = {}
+    for number, name in enumerate(columns, 1):
+        if not name:
+            raise FileError(f"Column {number} has no name: the first line must name each column.")
+        if not name.isprintable():
+            raise FileError(NO_TEXT)
+        if name in seen:
+            raise FileError(f"Columns {seen[name]} and {number} are both called “{name}”.")
+        seen[name] = number
+
+
+def read_chunk(
+    file: IO[bytes], header: Header, offset: int, line: int, size: int = CHUNK_BYTES
+) -> Chunk:
+    """Read about `size` bytes of whole records from `offset`, where line `line` begins."""
+    file.seek(offset)
+    data = file.read(size)
+    if not data.endswith(b"\n"):
+        end = data.rfind(b"\n") + 1
+        data = data[:end] if end else data + file.readline(MAX_RECORD_BYTES)
+    file.seek(offset + len(data))
+    is_last = not file.read(1)
+    if not is_last and not data.endswith(b"\n"):
+        return _skip_line(file, data, line)
+    reader = _Reader(data, header, line, is_last=is_last)
+    chunk = reader.read()
+    if chunk.next_line == line and not is_last:  # less than one record
+        return read_chunk(file, header, offset, line, 2 * size)
+    chunk.next_offset = offset + reader.read_bytes()
+    return chunk
+
+
+def _skip_line(file: IO[bytes], start: bytes, line: int) -> Chunk:
+    """Pass over a line that is too long to be one."""
+    while (more := file.readline(MAX_RECORD_BYTES)) and not more.endswith(b"\n"):
+        pass
+    shown = start[:1_000].decode("utf-8", "replace")
+    message = f"The line is longer than {MAX_RECORD_BYTES >> 20} MB."
+    problem = Problem(line, "line_too_long", message, [shown])
+    offset = file.tell()
+    return Chunk([], [problem], offset, line + 1, is_last=not file.read(1))
+
+
+class _Reader:
+    """Turns the lines of one chunk into records."""
+
+    def __init__(self, data: bytes, header: Header, line: int, *, is_last: bool) -> None:
+        self.text = data.decode("utf-8", "surrogateescape")
+        self.is_clean = "\0" not in self.text and _is_valid(self.text)
+        self.lines = self.text.split("\n")
+        if not self.lines[-1]:
+            self.lines.pop()
+        self.size = len(data)
+        self.header = header
+        self.line = line
+        self.chunk = Chunk(is_last=is_last)
+        self.done = len(self.lines)  # of our lines
+
+    def read(self) -> Chunk:
+        """Sort the records into those with a cell for each column, and the problems."""
+        width = len(self.header.columns)
+        is_clean = self.is_clean
+        append = self.chunk.records.append
+        records = self._quoted() if '"' in self.text else self._unquoted()
+        for record in records:
+            if len(record[1]) == width and is_clean:
+                append(record)
+            else:
+                self._examine(Record(*record), width)
+        self.chunk.next_line = self.line + self.done
+        return self.chunk
+
+    def read_bytes(self) -> int:
+        """Return the size of the lines that were read."""
+        if self.done == len(self.lines):
+            return self.size
+        left = "\n".join(self.lines[self.done :])
+        return self.size - len(left.encode("utf-8", "surrogateescape")) - 1
+
+    def _unquoted(self) -> Iterator[tuple[int, list[str]]]:
+        delimiter = self.header.delimiter
+        for line, text in enumerate(self.lines, self.line):
+            yield line, text.split(delimiter)
+
+    def _quoted(self) -> Iterator[tuple[int, list[str]]]:
+        feed = _Feed(self.lines)
+        reader = self._csv(feed)
+        while feed.at < len(self.lines):
+            start = feed.begin()
+            try:
+                cells = next(reader)
+            except csv.Error:
+                if feed.at == len(self.lines) and not (feed.is_closed or self.chunk.is_last):
+                    self.done = start  # the record may go on in the next chunk
+                    return
+                self._refuse(start, is_closed=feed.is_closed)
+                feed.at = start + 1
+                reader = self._csv(feed)
+            else:
+                yield self.line + start, cells
+
+    def _csv(self, feed: "_Feed") -> Iterator[list[str]]:
+        return csv.reader(feed, delimiter=self.header.delimiter, strict=True)
+
+    def _refuse(self, start: int, *, is_closed: bool) -> None:
+        """Report a line whose quotes make no sense; what follows it is read afresh."""
+        if is_closed:
+            code, message = "bad_quote", "There is text after a closing quote."
+        else:
+            code, message = "unclosed_quote", "A quote is opened and never closed."
+        problem = Problem(self.line + start, code, message, [self.lines[start]])
+        self.chunk.problems.append(problem)
+
+    def _examine(self, record: Record, width: int) -> None:
+        line, cells = record
+        if not any(cell.strip() for cell in cells):
+            return
+        extra = [cell for cell in cells[width:] if cell.strip()]
+        problem = None
+        if not self.is_clean:
+            problem = _unreadable(record)
+        if problem is None and (extra or len(cells) < width):
+            code = "long_row" if extra else "short_row"
+            message = f"The line has {_count(len(cells))}, the header {width}."
+            problem = Problem(line, code, message, cells)
+        if problem:
+            self.chunk.problems.append(problem)
+        else:
+            self.chunk.records.append((line, cells[:width]))
+
+
+def _unreadable(record: Record) -> Problem | None:
+    text = "".join(record.cells)
+    if "\0" in text:
+        message = "The line contains a NUL character."
+        return Problem(record.line, "nul_character", message, record.cells)
+    if not _is_valid(text):
+        message = "The line contains characters that cannot be read in the file's encoding."
+        return Problem(record.line, "bad_encoding", message, record.cells)
+    return None
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _count(cells: int) -> str:
+    return "1 cell" if cells == 1 else f"{cells} cells"
+
+
+class _Feed:
+    """Gives the csv module its lines, and stops it where a quote is left open for too long."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+        self.at = 0
+        self.begin()
+
+    def begin(self) -> int:
+        """Begin a record; return the index of its first line."""
+        self.start = self.at
+        self.size = 0
+        self.is_closed = True
+        return self.at
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        is_too_long = self.size > MAX_RECORD_BYTES or self.at - self.start > MAX_RECORD_LINES
+        if self.at >= len(self.lines) or is_too_long:
+            self.is_closed = False
+            raise StopIteration
+        text = self.lines[self.at]
+        self.at += 1
+        self.size += len(text)
+        return text + "\n"

@@ -1,0 +1,212 @@
+"""Running an import: chunk by chunk, each in a transaction that also notes how far it came.
+
+A task of the queue works for a while and then leaves the rest to another, so that a task is never
+killed for taking too long. Whatever dies, the next task goes on behind the last chunk committed.
+"""
+
+import contextlib
+import gc
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+from django.core.files.storage import default_storage
+from django.db import OperationalError, transaction
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from customers.imports import records, reports, sql
+from customers.imports.records import Chunk, Header
+from customers.imports.reports import Tally
+from customers.models import Import, ImportProblem, ImportSeen, ImportState
+
+SLICE: Final = 20.0  # seconds that one task works; the queue kills it after 60
+ATTEMPTS: Final = 5  # at a chunk that others get in the way of
+_PASSING: Final = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
+
+Handler: TypeAlias = Callable[[Import, Chunk], Tally]
+logger = logging.getLogger(__name__)
+
+
+class Phase(NamedTuple):
+    """One way through the file. `verb` is the function of the queue's tasks."""
+
+    verb: str
+    begins: tuple[str, ...]
+    state: ImportState
+    ends: ImportState
+
+
+CHECK: Final = Phase("check", (ImportState.WAITING,), ImportState.CHECKING, ImportState.CHECKED)
+APPLY: Final = Phase(
+    "apply",
+    (ImportState.WAITING, ImportState.CHECKED),
+    ImportState.IMPORTING,
+    ImportState.DONE,
+)
+PHASES: Final = {phase.state.value: phase for phase in (CHECK, APPLY)}
+
+
+class StateError(Exception):
+    """What was asked of an import does not fit its state; the message is for people."""
+
+
+def start(import_id: int, phase: Phase) -> None:
+    """Begin a phase from the first line, in the queue. Raises `StateError`."""
+    with transaction.atomic():
+        run = Import.objects.select_for_update().get(pk=import_id)
+        if run.state not in phase.begins:
+            raise StateError(f"This import is {run.get_state_display().lower()} already.")
+        _begin(run, phase)
+        _enqueue(run, phase)
+
+
+def work(import_id: int, phase: Phase, handle: Handler) -> None:
+    """Do what one task may do of a phase; called with a phase that is over, do nothing.
+
+    Of several tasks for one import all but one end at once.
+    """
+    if not sql.try_lock(import_id):
+        return
+    try:
+        with _rare_collection():
+            _work(import_id, phase, handle)
+    finally:
+        sql.unlock(import_id)
+
+
+def _work(import_id: int, phase: Phase, handle: Handler) -> None:
+    deadline = time.monotonic() + SLICE
+    failures = 0
+    is_going_on = True
+    while is_going_on:
+        try:
+            is_going_on = _step(import_id, phase, handle, deadline)
+        except OperationalError as error:
+            failures += 1
+            if getattr(error.__cause__, "sqlstate", None) not in _PASSING or failures >= ATTEMPTS:
+                raise
+            time.sleep(0.1 * failures)
+        except Exception:
+            logger.exception("import %s failed", import_id)
+            _fail(import_id, phase)
+            return
+
+
+@transaction.atomic
+def _step(import_id: int, phase: Phase, handle: Handler, deadline: float) -> bool:
+    """Work on the next chunk; return whether this task should go on."""
+    run = Import.objects.select_for_update().filter(pk=import_id).first()
+    if run is None:
+        return False
+    if run.state in phase.begins:
+        _begin(run, phase)
+    if run.state != phase.state:
+        return False
+    with default_storage.open(str(run.file.name), "rb") as file:
+        chunk = records.read_chunk(file, header(run), run.offset, run.lines_done + 1)
+    reports.add(run, handle(run, chunk))
+    run.offset, run.lines_done = chunk.next_offset, chunk.next_line - 1
+    if chunk.is_last:
+        _end(run, phase)
+    run.save()
+    is_late = time.monotonic() > deadline
+    if is_late and not chunk.is_last:
+        _enqueue(run, phase)
+    return not (is_late or chunk.is_last)
+
+
+def header(run: Import) -> Header:
+    """Return the columns of the file, and where its records begin."""
+    about = run.format
+    return Header(about["columns"], about["delimiter"], about["offset"], about["line"])
+
+
+def _begin(run: Import, phase: Phase) -> None:
+    """Go back to the first line; what an earlier phase counted is counted anew."""
+    run.state = phase.state
+    run.offset, run.lines_done = run.format["offset"], run.format["line"] - 1
+    run.rows_total = run.rows_ok = run.rows_failed = 0
+    run.customers_created = run.customers_updated = 0
+    run.summary = {}
+    run.started_at, run.finished_at = timezone.now(), None
+    run.save()
+    _forget(run)
+
+
+def _forget(run: Import) -> None:
+    ImportSeen.objects.filter(source=run).delete()
+    ImportProblem.objects.filter(source=run).delete()
+
+
+def _end(run: Import, phase: Phase) -> None:
+    run.state = phase.ends
+    run.finished_at = timezone.now()
+    ImportSeen.objects.filter(source=run).delete()
+    if phase is APPLY:
+        _remove_file(run)
+
+
+def _remove_file(run: Import) -> None:
+    """Keep nobody's data longer than it is needed."""
+    name, run.file = str(run.file.name), ""
+    transaction.on_commit(lambda: default_storage.delete(name))
+
+
+@transaction.atomic
+def _fail(import_id: int, phase: Phase) -> None:
+    Import.objects.filter(pk=import_id, state__in=[phase.state, *phase.begins]).update(
+        state=ImportState.FAILED,
+        stopped_state=phase.state,
+        error="Something unforeseen happened. What was imported up to there stays; "
+        "the log of the server has the details. It can be tried again from there.",
+        finished_at=timezone.now(),
+    )
+
+
+@transaction.atomic
+def stop(import_id: int) -> None:
+    """Stop an import behind the chunk under way. What was imported stays. Raises `StateError`."""
+    run = Import.objects.select_for_update().get(pk=import_id)
+    if run.state not in PHASES:
+        raise StateError(f"This import is {run.get_state_display().lower()}: nothing to stop.")
+    run.stopped_state, run.state = run.state, ImportState.STOPPED
+    run.save()
+
+
+@transaction.atomic
+def resume(import_id: int) -> None:
+    """Go on where an import was stopped or failed. Raises `StateError`."""
+    run = Import.objects.select_for_update().get(pk=import_id)
+    if run.state not in (ImportState.STOPPED, ImportState.FAILED) or not run.stopped_state:
+        raise StateError(f"This import is {run.get_state_display().lower()}: it cannot go on.")
+    phase = PHASES[run.stopped_state]
+    run.state, run.stopped_state, run.error, run.finished_at = phase.state, "", "", None
+    run.save()
+    _enqueue(run, phase)
+
+
+@transaction.atomic
+def discard(import_id: int) -> None:
+    """Remove an import with its file and its problems. What was imported stays."""
+    run = Import.objects.select_for_update().get(pk=import_id)
+    _forget(run)
+    if run.file:
+        _remove_file(run)
+    run.delete()
+
+
+def _enqueue(run: Import, phase: Phase) -> None:
+    async_task(f"{run.app}.imports.{phase.verb}", run.pk)
+
+
+@contextlib.contextmanager
+def _rare_collection() -> Iterator[None]:
+    """Look for garbage in cycles only now and then: a chunk is 100,000s of objects without any."""
+    usual = gc.get_threshold()
+    gc.set_threshold(500_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)

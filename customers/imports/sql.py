@@ -1,0 +1,111 @@
+"""The raw statements of imports, one per function, named after what it does."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+IMPORTS = 0x1A9  # class of the advisory locks by which one process at a time runs an import
+
+
+def try_lock(import_id: int) -> bool:
+    """Reserve an import for this connection until `unlock` or the connection ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s::int)", [IMPORTS, import_id])
+        return bool(cursor.fetchone()[0])
+
+
+def unlock(import_id: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s::int)", [IMPORTS, import_id])
+
+
+def select_owners(customer_ids: Sequence[str]) -> dict[str, int]:
+    """Return the id of the customer by each of these CustomerIds that is known."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT value, customer_id FROM customers_identifier
+            JOIN unnest(%s::text[]) AS wanted (value) USING (value)
+            WHERE kind = 'customer_id'
+            """,
+            [[*customer_ids]],
+        )
+        return dict(cursor.fetchall())
+
+
+def claim_customer_ids(customer_ids: Sequence[str]) -> dict[str, int]:
+    """Make each CustomerId, unless it is known by now, the identifier of a customer to be created.
+
+    Returns the id which that customer must have. They must be sorted: who claims in another order
+    may deadlock.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO customers_identifier (kind, value, customer_id)
+            SELECT 'customer_id', value,
+                   nextval(pg_get_serial_sequence('customers_customer', 'id'))
+            FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (value, place)
+            ORDER BY place
+            ON CONFLICT (kind, value) DO NOTHING
+            RETURNING value, customer_id
+            """,
+            [[*customer_ids]],
+        )
+        return dict(cursor.fetchall())
+
+
+def copy_customers(rows: Iterable[tuple[int, str, str]]) -> None:
+    """Store (id, CustomerId, fields as JSON) of new customers."""
+    _copy("COPY customers_customer (id, external_id, fields) FROM STDIN", rows)
+
+
+def copy_field_changes(rows: Iterable[tuple[int, str, str]]) -> None:
+    """Store (customer id, source, changes as JSON)."""
+    _copy("COPY customers_fieldchange (customer_id, source, changes) FROM STDIN", rows)
+
+
+def copy_changes(rows: Iterable[tuple[int, str]]) -> None:
+    """Append (customer id, fact) to the queue of changes."""
+    _copy("COPY customers_change (customer_id, fact) FROM STDIN", rows)
+
+
+def copy_problems(rows: Iterable[tuple[int, int, str, str, str]]) -> None:
+    """Store (import id, line, code, message, cells as JSON)."""
+    _copy("COPY customers_importproblem (source_id, line, code, message, row) FROM STDIN", rows)
+
+
+def _copy(statement: str, rows: Iterable[Sequence[Any]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def select_seen(import_id: int, keys: Sequence[int]) -> dict[int, int]:
+    """Return what the import remembers under these keys."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT key, what FROM customers_importseen
+            JOIN unnest(%s::bigint[]) AS wanted (key) USING (key)
+            WHERE source_id = %s
+            """,
+            [[*keys], import_id],
+        )
+        return {key: int(what) for key, what in cursor.fetchall()}
+
+
+def remember_seen(import_id: int, what_by_key: Mapping[int, int]) -> None:
+    """Let the import remember this from now on."""
+    rows = sorted(what_by_key.items())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO customers_importseen (source_id, key, what)
+            SELECT %s, key, what FROM unnest(%s::bigint[], %s::numeric[]) AS seen (key, what)
+            ON CONFLICT (source_id, key) DO UPDATE SET what = excluded.what
+            """,
+            [import_id, [key for key, _ in rows], [Decimal(what) for _, what in rows]],
+        )

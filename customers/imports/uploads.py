@@ -1,0 +1,169 @@
+"""Uploaded files: unpacked, their encoding detected, kept as UTF-8 with plain line ends."""
+
+import codecs
+import contextlib
+import gzip
+import hashlib
+import io
+import itertools
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any, Final, cast
+
+MAX_BYTES: Final = 10 * 1024**3  # of a file, unpacked
+BLOCK: Final = 1 << 20
+
+NO_TEXT: Final = "This is not a text file. Save your table as CSV and upload that file."
+_EXCEL: Final = "This is an Excel workbook. Save it as “CSV UTF-8” and upload that file."
+_BYTE_ORDER_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_NAMES: Final = {
+    "utf-8": "UTF-8",
+    "utf-8-sig": "UTF-8 with BOM",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+    "cp1252": "Windows-1252",
+}
+_UNREADABLE: Final = "\udcff"  # stands where bytes mean nothing in the file's encoding
+
+
+class FileError(ValueError):
+    """A file that cannot be imported at all; the message is for whoever uploaded it."""
+
+
+@dataclass
+class Upload:
+    """A file as we keep it: `content` is UTF-8 with \\n at the end of lines.
+
+    `sha256` is of the file as it was uploaded, but unpacked. A byte that had no meaning in the
+    file's encoding is kept as a byte that has none in UTF-8.
+    """
+
+    content: IO[bytes]
+    size: int
+    sha256: str
+    encoding: str
+    packing: str
+
+
+@contextlib.contextmanager
+def unpacked(file: IO[Any]) -> Iterator[Upload]:
+    """Give the content of an upload, gzip or zip or neither, in a temporary file.
+
+    Reads it twice, never whole into memory. Raises `FileError`.
+    """
+    packing = _packing(file)
+    digest = hashlib.sha256()
+    encoding = _detect(_blocks(file, packing), digest)
+    with tempfile.TemporaryFile() as content:
+        for text in _decoded(_blocks(file, packing), encoding):
+            content.write(text.encode("utf-8", "surrogateescape"))
+        size = content.tell()
+        content.seek(0)
+        yield Upload(content, size, digest.hexdigest(), _NAMES[encoding], packing)
+
+
+def _packing(file: IO[Any]) -> str:
+    file.seek(0)
+    start = file.read(8)
+    if start.startswith(b"\xd0\xcf\x11\xe0"):
+        raise FileError(_EXCEL)
+    if start.startswith(b"\x1f\x8b"):
+        return "gzip"
+    return "zip" if start.startswith(b"PK\x03\x04") else ""
+
+
+def _blocks(file: IO[Any], packing: str) -> Iterator[bytes]:
+    file.seek(0)
+    size = 0
+    try:
+        with _opened(file, packing) as plain:
+            while block := plain.read(BLOCK):
+                size += len(block)
+                if size > MAX_BYTES:
+                    raise FileError(f"The file is larger than {MAX_BYTES // 1024**3} GB.")
+                yield block
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise FileError("The file is damaged: it cannot be unpacked.") from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise FileError("The file is packed in a way we do not know, or has a password.") from error
+
+
+@contextlib.contextmanager
+def _opened(file: IO[Any], packing: str) -> Iterator[IO[bytes]]:
+    if packing == "gzip":
+        with gzip.GzipFile(fileobj=file, mode="rb") as plain:
+            yield cast("IO[bytes]", plain)
+    elif packing == "zip":
+        with zipfile.ZipFile(file) as archive, archive.open(_only_member(archive)) as plain:
+            yield plain
+    else:
+        yield file
+
+
+def _only_member(archive: zipfile.ZipFile) -> str:
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    if "[Content_Types].xml" in names:
+        raise FileError(_EXCEL)
+    files = [name for name in names if not name.startswith("__MACOSX/")]
+    if len(files) != 1:
+        raise FileError(f"The zip file contains {len(files)} files; it should contain one.")
+    return files[0]
+
+
+def _detect(blocks: Iterator[bytes], digest: Any) -> str:
+    """Name the encoding of a file, having read and hashed all of it."""
+    first = next(blocks, b"")
+    digest.update(first)
+    encoding = next((e for mark, e in _BYTE_ORDER_MARKS.items() if first.startswith(mark)), None)
+    encoding = encoding or _sixteen_bits(first)
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    good, bad = _count(decoder.decode(first))
+    for block in blocks:
+        digest.update(block)
+        more_good, more_bad = _count(decoder.decode(block))
+        good, bad = good + more_good, bad + more_bad
+    if encoding:
+        return encoding
+    # Text in Windows-1252 hardly ever looks like valid UTF-8; in UTF-8 a few bytes may be broken.
+    return "cp1252" if bad and bad >= good else "utf-8"
+
+
+def _sixteen_bits(start: bytes) -> str | None:
+    """Recognise UTF-16 without a byte order mark by the zero in every second byte.
+
+    Raises `FileError` for what is no text at all.
+    """
+    sample = start[:4096]
+    even, odd = (sample[offset::2].count(0) / max(1, len(sample) // 2) for offset in (0, 1))
+    if max(even, odd) > 0.4 and min(even, odd) < 0.1:
+        return "utf-16-be" if even > odd else "utf-16-le"
+    if even + odd > 0.1:
+        raise FileError(NO_TEXT)
+    return None
+
+
+def _count(text: str) -> tuple[int, int]:
+    """Count the characters beyond ASCII that could be decoded, and the bytes that could not."""
+    if text.isascii():
+        return 0, 0
+    bad = len(re.findall("[\udc80-\udcff]", text))
+    return len(re.findall("[^\x00-\x7f]", text)) - bad, bad
+
+
+def _decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[str]:
+    is_utf8 = encoding.startswith("utf-8")
+    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape" if is_utf8 else "replace")
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)  # turns \r\n and \r into \n
+    text = ""
+    for number, block in enumerate(itertools.chain(blocks, [b""])):
+        text = newlines.decode(decoder.decode(block, not block), not block)
+        text = text.removeprefix("\ufeff") if number == 0 else text
+        yield text if is_utf8 else text.replace("\ufffd", _UNREADABLE)

@@ -1,0 +1,110 @@
+"""Files of customers' values: what a chunk does when its import is checked, and when applied."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
+from itertools import chain
+from typing import Any, Final
+
+from customers import fields, spelling
+from customers.imports import cells, sql, storing
+from customers.imports.cells import Batch, Reader
+from customers.imports.options import CustomerOptions
+from customers.imports.records import Chunk
+from customers.imports.reports import Tally
+from customers.models import CustomerField, Import
+
+_COUNTED: Final = 1  # bit of what is remembered of a customer; the others stand for fields
+
+
+def describe(columns: Sequence[str]) -> dict[str, Any]:
+    """Say in which of three ways a file is laid out. Raises `FileError`."""
+    layout = cells.find_layout(columns)
+    wide = "wide" if layout.fields else "ids"
+    return {"layout": wide if layout.name is None else "long"}
+
+
+def check(run: Import, chunk: Chunk) -> Tally:
+    """Count what the chunk would do."""
+    known = fields.known()
+    batch = _read(run, chunk, known)
+    owners = sql.select_owners([*batch.customers])
+    tally = _tally(batch, known)
+    fresh = _remember(run, batch, known, batch.customers, tally)
+    tally.found["customers"] = Counter("known" if each in owners else "new" for each in fresh)
+    return tally
+
+
+def apply(run: Import, chunk: Chunk) -> Tally:
+    """Write what the chunk says onto customers."""
+    known = fields.known()
+    batch = _read(run, chunk, known)
+    stored = storing.store(batch.customers, source=f"import “{run.file_name}”")
+    tally = _tally(batch, known)
+    fresh = _remember(run, batch, known, stored.created | stored.updated, tally)
+    tally.created = len(stored.created)
+    tally.updated = len(fresh - stored.created)
+    return tally
+
+
+def _read(run: Import, chunk: Chunk, known: Mapping[str, CustomerField]) -> Batch:
+    layout = cells.find_layout(run.format["columns"])
+    options = CustomerOptions.read(run.options)
+    batch = Reader(layout, options, known).read(chunk)
+    if options.create_missing:
+        return batch
+    strangers = batch.customers.keys() - sql.select_owners([*batch.customers]).keys()
+    return Reader(layout, options, known, strangers).read(chunk) if strangers else batch
+
+
+def _tally(batch: Batch, known: Mapping[str, CustomerField]) -> Tally:
+    given = Counter(chain.from_iterable(batch.customers.values()))
+    return Tally(
+        ok=batch.lines,
+        problems=batch.problems,
+        found={"fields": given, "unknown_fields": batch.unknown},
+        notes={
+            "fields": {
+                name: {"type": known[name].type, "example": batch.examples.get(name, "")[:100]}
+                for name in given
+            },
+            "unknown_fields": {
+                name: {"suggestion": spelling.nearest(name, known)} for name in batch.unknown
+            },
+        },
+    )
+
+
+def _remember(
+    run: Import,
+    batch: Batch,
+    known: Mapping[str, CustomerField],
+    counted: Collection[str],
+    tally: Tally,
+) -> set[str]:
+    """Note which customers and fields were given; return those of `counted` who were not before.
+
+    Adds to the tally how many values were given again.
+    """
+    key_of = {customer_id: _hash(customer_id) for customer_id in batch.customers}
+    seen = sql.select_seen(run.pk, [*key_of.values()])
+    bit_of = {name: 1 << field.pk for name, field in known.items()}
+    repeated = batch.repeated
+    now = {}
+    fresh = set()
+    for customer_id, values in batch.customers.items():
+        before = seen.get(key_of[customer_id], 0)
+        bits = sum(map(bit_of.__getitem__, values))
+        repeated += (before & bits).bit_count()
+        if customer_id in counted and not before & _COUNTED:
+            fresh.add(customer_id)
+            bits |= _COUNTED
+        now[key_of[customer_id]] = before | bits
+    sql.remember_seen(run.pk, now)
+    if repeated:
+        tally.found["warnings"] = Counter(repeated=repeated)
+    return fresh
+
+
+def _hash(customer_id: str) -> int:
+    return int.from_bytes(blake2b(customer_id.encode(), digest_size=8).digest(), signed=True)
