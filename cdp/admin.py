@@ -14,7 +14,8 @@ from cdp import erasure, profile, segment_pages, staff, timeline, work
 from customers import adminkit, changes
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
 from customers.adminkit import Use
-from customers.models import Customer, CustomerField
+from customers.models import Customer, CustomerField, Import
+from customers.wizard import ImportAdmin
 from events.models import DiscoveredField
 from segments import pages
 from segments.models import Membership, Segment
@@ -159,3 +160,8 @@ class CustomerFieldPages(CustomerFieldAdmin):
         discovered = DiscoveredField.objects.exclude(name__in=known)[:DISCOVERED_SHOWN]
         extra = {"discovered": discovered, **(extra_context or {})}
         return super().changelist_view(request, extra)
+
+
+@admin.register(Import)
+class ImportPages(ImportAdmin):
+    """Imports of customers' values."""

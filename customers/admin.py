@@ -15,7 +15,6 @@ from django.db.models import F, Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
@@ -24,14 +23,13 @@ from customers import (
     contacts,
     definitions,
     fields,
-    formats,
     forms,
     identity,
     search,
     sql,
 )
 from customers.adminkit import BoundedPaginator, Button, Empty, ProductAdmin, Use
-from customers.models import Customer, CustomerField, FieldType, Import, ImportState
+from customers.models import Customer, CustomerField, FieldType
 
 SAMPLE = 50_000  # customers that are looked at to say how many have a value
 
@@ -341,54 +339,3 @@ def _value_counts() -> tuple[int, dict[str, int]]:
 
 def _has_values(field: CustomerField) -> bool:
     return Customer.objects.filter(fields__has_key=field.name).exists()
-
-
-@admin.register(Import)
-class ImportAdmin(ProductAdmin):
-    """All imports. To add one is a wizard, to look at one shows how far it is: `wizard`."""
-
-    list_display = ("shown_file", "shown_state", "lines", "customers", "created_by", "started")
-    list_filter = ("state", "kind")
-    actions = None
-    paginator = BoundedPaginator
-    empty = Empty(
-        "upload_file",
-        "Nothing was imported yet",
-        "Upload a CSV file, see what is in it and what is wrong with it, and only then import it.",
-    )
-    add_text = "Import a file"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Import]:
-        return Import.objects.defer("options", "format", "summary")
-
-    @admin.display(description="File")
-    def shown_file(self, run: Import) -> SafeString:
-        return adminkit.stacked(run.file_name, run.get_kind_display())
-
-    @admin.display(description="State")
-    def shown_state(self, run: Import) -> SafeString:
-        return render_to_string("customers/import_state.html", {"run": run})
-
-    @admin.display(description="Lines")
-    def lines(self, run: Import) -> SafeString | str:
-        if not run.rows_total:
-            return "–"
-        failed = f"{formats.number(run.rows_failed)} with errors" if run.rows_failed else ""
-        return adminkit.stacked(formats.number(run.rows_total), failed)
-
-    @admin.display(description="Customers")
-    def customers(self, run: Import) -> SafeString | str:
-        if run.state not in (ImportState.DONE, ImportState.STOPPED, ImportState.IMPORTING):
-            return "–"
-        new = formats.number(run.customers_created)
-        return adminkit.stacked(f"{new} new", f"{formats.number(run.customers_updated)} updated")
-
-    @admin.display(description="When")
-    def started(self, run: Import) -> SafeString | str:
-        return adminkit.when(run.created_at)
-
-    def has_change_permission(self, request: HttpRequest, obj: Import | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Import | None = None) -> bool:
-        return False

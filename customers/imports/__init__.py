@@ -41,6 +41,7 @@ __all__ = [
     "resume",
     "start_apply",
     "start_check",
+    "start_check_again",
     "stop",
 ]
 
@@ -68,6 +69,15 @@ def create(
 def start_check(import_id: int) -> None:
     """Let the queue find out what is in a file, changing nothing. Raises `StateError`."""
     running.start(import_id, CHECK)
+
+
+def start_check_again(import_id: int, options: Mapping[str, Any]) -> None:
+    """Let the queue check a file once more, with other options.
+
+    Raises `OptionError`, and `StateError` unless the file was checked and waits to be imported.
+    """
+    CustomerOptions.read(options)
+    running.start_again(import_id, options)
 
 
 def start_apply(import_id: int) -> None:

@@ -8,8 +8,8 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.core.files.storage import default_storage
 from django.db import OperationalError, transaction
@@ -60,6 +60,17 @@ def start(import_id: int, phase: Phase) -> None:
             raise StateError(f"This import is {run.get_state_display().lower()} already.")
         _begin(run, phase)
         _enqueue(run, phase)
+
+
+@transaction.atomic
+def start_again(import_id: int, options: Mapping[str, Any]) -> None:
+    """Check a file once more, which was checked, read by other options. Raises `StateError`."""
+    run = Import.objects.select_for_update().get(pk=import_id)
+    if run.state != ImportState.CHECKED:
+        raise StateError(f"This import is {run.get_state_display().lower()}, not checked.")
+    run.options = {**options}
+    _begin(run, CHECK)
+    _enqueue(run, CHECK)
 
 
 def work(import_id: int, phase: Phase, handle: Handler) -> None:

@@ -375,7 +375,8 @@
       // Editing
 
       add(group, kind) {
-        const first = { field: this.choices.fields[0], segment: this.choices.segments[0] };
+        const { fields, segments } = this.choices;
+        const first = { field: fields.find((field) => field.type === "string") || fields[0], segment: segments[0] };
         const made = {
           event: () => make.event(),
           field: () => make.field(first.field?.name, first.field?.type),

@@ -1,0 +1,365 @@
+"""Importing a file in four steps: choose, check, import, result. And the list of all imports.
+
+Each page shows what `customers.imports` says and calls it; it refreshes itself while work goes on.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.safestring import SafeString
+from django.utils.text import slugify
+from django.views.decorators.http import require_POST
+
+from customers import adminkit, fields, formats, imports
+from customers.adminkit import BoundedPaginator, Empty, ProductAdmin
+from customers.imports.options import DATES, NUMBERS
+from customers.imports.records import DELIMITERS
+from customers.models import CustomerField, FieldType, Import, ImportKind, ImportState
+
+AT_WORK: Final = (ImportState.WAITING, ImportState.CHECKING, ImportState.IMPORTING)
+_NUMBER_CHOICES: Final = [(style, style) for style in NUMBERS]
+_DATE_CHOICES: Final = [(style, "2026-01-31 (ISO)" if style == "iso" else style) for style in DATES]
+_STEPS: Final = ("Choose", "Check", "Import", "Result")
+
+
+class Kind(NamedTuple):
+    """A kind of file that can be imported, and who takes it in.
+
+    `create(file, name=…, options=…, created_by=…)` keeps it, `example()` is a file to begin with,
+    `check_again(id, options)` reads it in another way.
+    """
+
+    label: str
+    text: str
+    create: Callable[..., Import]
+    example: Callable[[], str]
+    check_again: Callable[[int, Mapping[str, Any]], None]
+    sources: Callable[[], list[tuple[str, str]]] | None = None  # whose data the file holds
+
+
+class ChooseForm(forms.Form):
+    """A file, and how it is written."""
+
+    kind = forms.CharField()
+    file = forms.FileField(label="File")
+    numbers = forms.ChoiceField(label="Numbers look like", choices=_NUMBER_CHOICES)
+    dates = forms.ChoiceField(label="Dates look like", choices=_DATE_CHOICES)
+    delimiter = forms.ChoiceField(
+        label="Columns are separated by",
+        choices=[("", "find out"), *DELIMITERS.items()],
+        required=False,
+    )
+    source = forms.CharField(label="Events of", required=False)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the import that differ from what it would do by itself."""
+        chosen = {name: self.cleaned_data[name] for name in ("numbers", "dates")}
+        if self.cleaned_data["delimiter"]:
+            chosen["delimiter"] = self.cleaned_data["delimiter"]
+        if self.cleaned_data["source"]:
+            chosen["source"] = self.cleaned_data["source"]
+        return chosen
+
+
+class ImportAdmin(ProductAdmin):
+    """All imports. To add one is a wizard, to look at one shows how far it is."""
+
+    kinds: Mapping[str, Kind] = {
+        ImportKind.CUSTOMER_FIELDS: Kind(
+            "Customers and their fields",
+            "One value a line, with the columns customerId, fieldName and fieldValue; or a table "
+            "with one column for each field. A file with nothing but customerId creates customers.",
+            imports.create,
+            imports.example,
+            imports.start_check_again,
+        )
+    }
+    list_display = ("shown_file", "shown_state", "lines", "customers", "created_by", "started")
+    list_filter = ("state", "kind")
+    actions = None
+    ordering = ("-id",)
+    sortable_by = ()
+    paginator = BoundedPaginator
+    empty = Empty(
+        "upload_file",
+        "Nothing was imported yet",
+        "Upload a CSV file, see what is in it and what is wrong with it, and only then import it.",
+    )
+    add_text = "Import a file"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Import]:
+        return Import.objects.defer("options", "format", "summary")
+
+    @admin.display(description="File")
+    def shown_file(self, run: Import) -> SafeString:
+        return adminkit.stacked(run.file_name, run.get_kind_display())
+
+    @admin.display(description="State")
+    def shown_state(self, run: Import) -> SafeString:
+        return render_to_string("customers/import_state.html", {"run": run})
+
+    @admin.display(description="Lines")
+    def lines(self, run: Import) -> SafeString | str:
+        if not run.rows_total:
+            return "–"
+        failed = f"{formats.number(run.rows_failed)} with errors" if run.rows_failed else ""
+        return adminkit.stacked(formats.number(run.rows_total), failed)
+
+    @admin.display(description="Customers")
+    def customers(self, run: Import) -> SafeString | str:
+        if run.state not in (ImportState.DONE, ImportState.STOPPED, ImportState.IMPORTING):
+            return "–"
+        new = formats.number(run.customers_created)
+        return adminkit.stacked(f"{new} new", f"{formats.number(run.customers_updated)} updated")
+
+    @admin.display(description="When")
+    def started(self, run: Import) -> SafeString | str:
+        return adminkit.when(run.created_at)
+
+    def has_change_permission(self, request: HttpRequest, obj: Import | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Import | None = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("example/<slug:kind>.csv", wrap(self.example), name="customers_import_example"),
+            path("<int:run_id>/status/", wrap(self.status), name="customers_import_status"),
+            path("<int:run_id>/errors.csv", wrap(self.errors), name="customers_import_errors"),
+            path("<int:run_id>/recheck/", wrap(self.recheck), name="customers_import_recheck"),
+            path("<int:run_id>/<slug:verb>/", wrap(self.command), name="customers_import_command"),
+        ]
+        change = [url for url in super().get_urls() if url.name == "customers_import_change"]
+        return change + own + super().get_urls()
+
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Step 1: take a file in, and have it checked."""
+        self._require_add(request)
+        is_sent = request.method == "POST"
+        form = ChooseForm(request.POST, request.FILES) if is_sent else ChooseForm()
+        if is_sent and form.is_valid():
+            run = self._create(request, form)
+            if run:
+                return self._go_to(run)
+        kind = request.POST.get("kind") or request.GET.get("kind") or next(iter(self.kinds))
+        context = {
+            "form": form,
+            "kinds": [(key, each, each.sources and each.sources()) for key, each in self._kinds()],
+            "chosen": kind if kind in self.kinds else next(iter(self.kinds)),
+            "steps": list(_steps(1)),
+            "known": list(fields.known().values())[:3],
+        }
+        return adminkit.page(
+            request, "customers/import_choose.html", context, title="Import a file", model=Import
+        )
+
+    def _kinds(self) -> Iterator[tuple[str, Kind]]:
+        for key, kind in self.kinds.items():
+            yield str(key), kind
+
+    def _create(self, request: HttpRequest, form: ChooseForm) -> Import | None:
+        """Keep the file and start its check; say on the form what is wrong with it otherwise."""
+        kind = self.kinds.get(form.cleaned_data["kind"])
+        if kind is None:
+            form.add_error(None, "There is no such kind of file.")
+            return None
+        file = form.cleaned_data["file"]
+        try:
+            run = kind.create(
+                file,
+                name=str(file.name),
+                options=form.options(),
+                created_by=adminkit.actor(request),
+            )
+        except imports.FileError as error:
+            form.add_error("file", str(error))
+            return None
+        except imports.OptionError as error:
+            form.add_error(error.option if error.option in form.fields else None, str(error))
+            return None
+        imports.start_check(run.pk)
+        return run
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Steps 2 to 4, as far as the import is."""
+        run = self._run(request, object_id)
+        context = self._context(request, run)
+        return adminkit.page(
+            request,
+            "customers/import.html",
+            context,
+            title=run.file_name,
+            model=Import,
+            original=run,
+        )
+
+    def status(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Answer with the middle of the page, which asks again while there is work."""
+        context = self._context(request, self._run(request, run_id))
+        return render(request, "customers/import_body.html", context)
+
+    def errors(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
+        run = self._run(request, run_id)
+        name = slugify(run.file_name.rpartition(".")[0]) or "import"
+        return _download(imports.error_file(run), f"{name}-errors.csv")
+
+    def example(self, request: HttpRequest, kind: str) -> StreamingHttpResponse:
+        self._require_add(request)
+        if kind not in self.kinds:
+            raise PermissionDenied
+        return _download(iter(["\ufeff", self.kinds[kind].example()]), f"example-{kind}.csv")
+
+    @method_decorator(require_POST)
+    def command(self, request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
+        """Start, stop, resume or discard an import."""
+        self._require_add(request)
+        run = self._run(request, run_id)
+        commands: dict[str, Callable[[int], None]] = {
+            "start": imports.start_apply,
+            "stop": imports.stop,
+            "resume": imports.resume,
+            "discard": imports.discard,
+        }
+        if verb not in commands:
+            raise PermissionDenied
+        try:
+            commands[verb](run.pk)
+        except imports.StateError as error:
+            messages.warning(request, str(error))
+        if verb == "discard":
+            messages.success(request, f"“{run.file_name}” is gone. What was imported stays.")
+            return adminkit.redirect(reverse("admin:customers_import_changelist"))
+        return self._go_to(run)
+
+    @method_decorator(require_POST)
+    def recheck(self, request: HttpRequest, run_id: int) -> HttpResponse:
+        """Check the file again with other options, creating the fields that were asked for."""
+        self._require_add(request)
+        run = self._run(request, run_id)
+        try:
+            with transaction.atomic():
+                mapping = self._map_names(request, run)
+                self.kinds[run.kind].check_again(run.pk, _chosen(request, run, mapping))
+        except (imports.StateError, imports.OptionError) as error:
+            messages.warning(request, str(error))
+        return self._go_to(run)
+
+    def _map_names(self, request: HttpRequest, run: Import) -> dict[str, str | None]:
+        """Read what is to become of names in the file that are no field."""
+        mapping: dict[str, str | None] = {**run.options.get("fields", {})}
+        for number, name in enumerate(_unknown_names(run)):
+            verb, _, argument = request.POST.get(f"name_{number}", "").partition(":")
+            if verb == "use":
+                mapping[name] = argument
+            elif verb == "ignore":
+                mapping[name] = None
+            elif verb == "create" and request.user.has_perm("customers.add_customerfield"):
+                CustomerField.objects.get_or_create(
+                    name=name, defaults={"type": FieldType(argument)}
+                )
+        return mapping
+
+    def _context(self, request: HttpRequest, run: Import) -> dict[str, Any]:
+        known = fields.known()
+        found = run.summary.get("fields", {})
+        return {
+            "run": run,
+            "steps": list(_steps(_step_of(run))),
+            "is_at_work": run.state in AT_WORK,
+            "percent": int(run.progress * 100),
+            "values": sum(entry["count"] for entry in found.values()),
+            "found": [(known.get(name, name), entry) for name, entry in found.items()],
+            "unknown": _unknown(run),
+            "known": sorted(known.values(), key=str),
+            "types": FieldType.choices,
+            "errors": sorted(run.summary.get("errors", []), key=lambda group: -group["count"]),
+            "repeated": run.summary.get("warnings", {}).get("repeated", {}).get("count", 0),
+            "new": run.summary.get("customers", {}).get("new", {}).get("count", 0),
+            "known_customers": run.summary.get("customers", {}).get("known", {}).get("count", 0),
+            "number_choices": _NUMBER_CHOICES,
+            "date_choices": _DATE_CHOICES,
+            "has_errors": run.rows_failed > 0,
+            "earlier": imports.earlier(run) if run.state == ImportState.CHECKED else None,
+            "may_act": self.has_add_permission(request),
+            "may_create_fields": request.user.has_perm("customers.add_customerfield"),
+        }
+
+    def _run(self, request: HttpRequest, run_id: Any) -> Import:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(Import, pk=run_id)
+
+    def _require_add(self, request: HttpRequest) -> None:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+
+    def _go_to(self, run: Import) -> HttpResponse:
+        return adminkit.redirect(reverse("admin:customers_import_change", args=[run.pk]))
+
+
+def _chosen(request: HttpRequest, run: Import, mapping: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the options of the import with what the form of step 2 says."""
+    chosen: dict[str, Any] = {**run.options}
+    for name in ("numbers", "dates", "empty"):
+        if name in request.POST:
+            chosen[name] = request.POST[name]
+    if run.kind == ImportKind.CUSTOMER_FIELDS:
+        chosen["create_missing"] = "create_missing" in request.POST
+        chosen["fields"] = mapping
+    return chosen
+
+
+def _unknown_names(run: Import) -> list[str]:
+    return [*run.summary.get("unknown_fields", {})]
+
+
+def _unknown(run: Import) -> list[dict[str, Any]]:
+    entries = run.summary.get("unknown_fields", {})
+    return [{"name": name, **entries[name]} for name in _unknown_names(run)]
+
+
+def _step_of(run: Import) -> int:
+    if run.state in (ImportState.WAITING, ImportState.CHECKING, ImportState.CHECKED):
+        return 2
+    if run.state == ImportState.IMPORTING:
+        return 3
+    return 2 if run.stopped_state == ImportState.CHECKING else 4
+
+
+def _steps(present: int) -> Iterator[dict[str, Any]]:
+    for number, title in enumerate(_STEPS, 1):
+        yield {
+            "number": number,
+            "title": title,
+            "is_done": number < present,
+            "is_present": number == present,
+        }
+
+
+def _download(lines: Iterator[str], name: str) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
