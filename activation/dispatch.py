@@ -130,11 +130,20 @@ class Dispatcher:
         for delivery_id, destination_id, body, attempts_before in due:
             destination = self._destinations[destination_id]
             message = Message(delivery_id, body, destination.config, destination.secret)
-            attempt = self._threads.submit(_attempt, self._carrier_of[destination.kind], message)
+            attempt = self._threads.submit(self._attempt, destination.kind, message)
             self._flying[attempt] = Flight(
                 delivery_id, destination_id, attempts_before, token, time.monotonic()
             )
         return bool(due)
+
+    def _attempt(self, kind: str, message: Message) -> tuple[float, Answer]:
+        """Attempt once, in a thread; return when it ended, and how."""
+        try:
+            answer = self._carrier_of[kind].send(message)
+        except Exception:  # a fault of ours may not hold up all the other messages
+            logger.exception("delivery %s could not be attempted", message.id)
+            answer = Answer(None, 0, "Not sent: a fault in this product; its log says more.")
+        return time.monotonic(), answer
 
     def _land(self, seconds: float) -> bool:
         """Note the attempts that end within so many seconds, or have ended."""
@@ -178,16 +187,6 @@ def _matters(destination: Destination, answers: Iterable[Answer]) -> bool:
     return destination.failing_since is not None or any(answer.error for answer in answers)
 
 
-def _attempt(carrier: Carrier, message: Message) -> tuple[float, Answer]:
-    """Attempt once, in a thread; return when it ended, and how."""
-    try:
-        answer = carrier.send(message)
-    except Exception:  # a fault of ours may not hold up all the other messages
-        logger.exception("delivery %s could not be attempted", message.id)
-        answer = Answer(None, 0, "Not sent: a fault in this product; its log says more.")
-    return time.monotonic(), answer
-
-
 def _row(flight: Flight, answer: Answer, now: datetime) -> tuple[object, ...]:
     verdict = retries.judge(answer, flight.attempts_before)
     due_at = now + timedelta(seconds=verdict.retry_in) if verdict.retry_in is not None else None
@@ -197,9 +196,14 @@ def _row(flight: Flight, answer: Answer, now: datetime) -> tuple[object, ...]:
         now - timedelta(milliseconds=answer.ms),
         answer.status,
         answer.ms,
-        answer.error,
-        answer.text,
+        _storable(answer.error)[:500],
+        _storable(answer.text),
         now if verdict.is_delivered else None,
         now if verdict.is_dead else None,
         due_at,
     )
+
+
+def _storable(text: str) -> str:
+    """Replace what no text column holds: one answer may not keep the others from being noted."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -79,14 +79,15 @@ class GuardedBackend(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         found = allowed_addresses(host, port)
         give_up_at = time.monotonic() + _left(timeout)
-        for number, address in enumerate(found, 1):
+        for number, address in enumerate(found):
+            left = give_up_at - time.monotonic()
+            seconds = _left(min(left, max(1.0, left / (len(found) - number))))
             try:
-                seconds = _left(max(0.1, give_up_at - time.monotonic()))
                 stream = self._sockets.connect_tcp(
                     address, port, seconds, local_address, socket_options
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                if number == len(found) or time.monotonic() >= give_up_at:
+                if number == len(found) - 1 or time.monotonic() >= give_up_at:
                     raise
             else:
                 return _TimedStream(stream)

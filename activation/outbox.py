@@ -31,7 +31,7 @@ from segments.memberships import Transition
 from segments.models import Cause, Membership, SegmentState
 
 AT_ONCE = 1_000  # messages that one statement queues
-SLICE_SECONDS = 20.0  # of a task that goes through existing members
+SLICE_SECONDS = 5.0  # of a task that goes through existing members: sending may wait for it
 STALLED_AFTER = timedelta(seconds=30)
 
 
@@ -233,7 +233,7 @@ def _note_test(delivery: Delivery, answer: Answer) -> Attempt:
         status=answer.status,
         ms=answer.ms,
         error=answer.error,
-        response=answer.text,
+        response=answer.text.replace("\0", "\ufffd"),
     )
 
 

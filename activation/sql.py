@@ -344,6 +344,23 @@ def send_dead_again(trigger_id: int | None, destination_id: int | None) -> int:
         return cursor.rowcount
 
 
+def delete_deliveries(trigger_id: int) -> int:
+    """Delete all messages of a trigger with their attempts; return how many messages."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH gone AS (
+                DELETE FROM activation_delivery WHERE trigger_id = %s RETURNING id
+            ), forgotten AS (
+                DELETE FROM activation_attempt USING gone WHERE delivery_id = gone.id
+            )
+            SELECT count(*) FROM gone
+            """,
+            [trigger_id],
+        )
+        return int(cursor.fetchone()[0])
+
+
 def ask_to_wake() -> bool:
     """Say that a task must send what we are about to commit; return whether to queue one.
 

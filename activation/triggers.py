@@ -58,6 +58,14 @@ def switch_off(trigger: Trigger) -> None:
     save(trigger)
 
 
+@transaction.atomic
+def delete(trigger: Trigger) -> None:
+    """Delete a trigger with its log; nothing more is sent for it."""
+    Trigger.objects.select_for_update().get(pk=trigger.pk)
+    sql.delete_deliveries(trigger.pk)
+    trigger.delete()
+
+
 def _check(trigger: Trigger, stored: Trigger | None) -> None:
     if trigger.include_existing and trigger.on != On.ENTER:
         raise TriggerError(

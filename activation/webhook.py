@@ -209,7 +209,7 @@ def _read(response: httpcore2.Response) -> str:
             read += chunk
             if len(read) >= MAX_ANSWER_BYTES:
                 break
-    return read[:KEPT_ANSWER_BYTES].decode(errors="replace").replace("\0", "\ufffd")
+    return read[:KEPT_ANSWER_BYTES].decode(errors="replace")
 
 
 def _retry_after(value: bytes) -> float | None:

@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-from activation import addresses
+from activation import addresses, apps
 
 NOT_PUBLIC = """
     0.0.0.0 10.0.0.1 127.0.0.1 127.255.255.255 169.254.169.254 172.16.0.1 192.168.1.1 100.64.0.1
@@ -49,3 +49,11 @@ def test_demo_opens_this_machine_alone(settings):
     assert addresses.is_allowed("::1")
     assert not addresses.is_allowed("10.0.0.1")
     assert not addresses.is_allowed("0.0.0.0")
+
+
+def test_misspelt_network_is_complained_about_at_the_start(settings):
+    settings.WEBHOOK_ALLOW_PRIVATE = ["10.1.0.0/16", "10.2.x"]
+    (complaint,) = apps.check_networks(None)
+    assert "10.2.x" in complaint.msg
+    settings.WEBHOOK_ALLOW_PRIVATE = ["10.1.0.0/16"]
+    assert [*apps.check_networks(None)] == []

@@ -8,7 +8,7 @@ from tests.activation import receivers
 from tests.activation.conftest import run_tasks
 from tests.makers import Api
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.activation.urls")]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -286,3 +286,14 @@ def test_log_is_for_those_who_may_see_customers(db):
     seeing = Api(apikeys.create("seeing", ["activation:read", "customers:read"])[1])
     assert seeing.get("/api/deliveries/")[0] == 200
     assert seeing.post("/api/deliveries/replay/", {})[0] == 403
+
+
+@pytest.mark.parametrize("query", ["trigger=%00", "customer=x", "customer=1e400", "since=soon"])
+def test_hostile_filter_is_refused_or_finds_nothing(api, query):
+    status, body = api.get(f"/api/deliveries/?{query}")
+    assert status == 400 or body["results"] == []
+
+
+@pytest.mark.parametrize("key", ["99999999999999999999999", "%00", "²", "a.b"])
+def test_hostile_key_is_not_found(api, key):
+    assert api.get(f"/api/triggers/{key}/")[0] == 404

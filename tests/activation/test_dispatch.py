@@ -387,6 +387,22 @@ def test_fault_of_ours_in_one_message_does_not_stop_the_others(
     assert str(poisoned.pk) in caplog.text
 
 
+def test_answer_that_no_column_can_hold_is_noted_all_the_same(make_trigger, enter, make_receiver):
+    (delivery,) = enter(make_trigger(make_receiver(receivers.answer(500, b"a\0b \xed\xa0\x80"))))
+    run_tasks()
+    assert Attempt.objects.get(delivery=delivery).response.startswith("a\ufffdb ")
+
+
+def test_kind_that_is_gone_does_not_stop_the_others(make_trigger, make_by_hand, enter, receiver):
+    odd = make_trigger(segment=make_by_hand())
+    Destination.objects.filter(pk=odd.destination_id).update(kind="pigeon")
+    (stuck,) = enter(odd)
+    enter(make_trigger(receiver, make_by_hand()))
+    run_tasks()
+    assert len(receiver.received) == 1
+    assert state_of(stuck) == "retry"
+
+
 def test_log_holds_neither_bodies_nor_secrets(make_trigger, make_customer, make_receiver, caplog):
     caplog.set_level("DEBUG")
     trigger = make_trigger(make_receiver(receivers.answer(410)))

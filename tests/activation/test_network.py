@@ -56,6 +56,22 @@ def test_next_address_is_tried_if_one_does_not_answer(resolves, receiver):
     connect(port=receiver.port).close()
 
 
+def test_next_address_is_tried_if_one_swallows_everything(resolves, monkeypatch, receiver):
+    resolves(["127.0.0.9", "127.0.0.1"])
+    real, waits = httpcore2.SyncBackend.connect_tcp, []
+
+    def connect_tcp(self, host, port, timeout, *rest):
+        if host == "127.0.0.9":
+            waits.append(timeout)
+            raise httpcore2.ConnectTimeout
+        return real(self, host, port, timeout, *rest)
+
+    monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", connect_tcp)
+    with network.deadline(10):
+        network.GuardedBackend().connect_tcp("two.example", receiver.port, 3).close()
+    assert waits == [pytest.approx(1.5, abs=0.1)]
+
+
 def test_unknown_host_is_said_to_be_unknown():
     with pytest.raises(network.UnknownHostError, match=r"no-such-host\.invalid has no address"):
         connect("no-such-host.invalid")

@@ -4,10 +4,11 @@ import pytest
 from django.db.models import ProtectedError
 
 from activation import triggers
-from activation.models import Delivery
+from activation.models import Attempt, Delivery
 from activation.triggers import TriggerError
 from customers import clock
 from segments.models import MembershipChange
+from tests.activation import receivers
 from tests.activation.conftest import enqueue, entry, run_tasks, state_of, tasks
 
 pytestmark = pytest.mark.django_db
@@ -92,6 +93,17 @@ def test_existing_members_are_gone_through_once_each_time_it_is_switched_on(make
     triggers.switch_off(trigger)
     triggers.switch_on(trigger)
     assert tasks("include_existing") == 2
+
+
+def test_trigger_is_deleted_with_its_log(make_trigger, make_by_hand, enter, make_receiver):
+    trigger = make_trigger(make_receiver(receivers.answer(500)))
+    (other,) = enter(make_trigger(segment=make_by_hand()))
+    enter(trigger, 2)
+    run_tasks()
+    assert Attempt.objects.filter(delivery__trigger=trigger).count() == 2
+    triggers.delete(trigger)
+    assert [*Delivery.objects.all()] == [other]
+    assert not Attempt.objects.exclude(delivery=other).exists()
 
 
 def test_segment_of_a_trigger_is_not_deleted(make_trigger):
