@@ -20,8 +20,8 @@ from django_q.tasks import async_task
 
 from cdp import health, sql
 
-_CANARY_SECONDS = 4.0  # of idleness, before a canary is sent
-_HANG_SECONDS = 12.0  # with a task waiting and idle workers
+_CANARY_SECONDS = 3.0  # of idleness, before a canary is sent
+_HANG_SECONDS = 8.0  # with a task waiting and idle workers
 _SLOTS = 4096
 
 

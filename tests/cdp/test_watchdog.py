@@ -46,8 +46,8 @@ def test_queue_counts_as_working_only_once_a_task_was_served():
 def test_queue_hangs_when_a_task_waits_while_no_worker_is_busy():
     guard, now = watchdog.Watchdog(), time.monotonic()
     assert guard.look(now)
-    assert guard.look(now + 10)
-    assert not guard.look(now + 13)
+    assert guard.look(now + 7)
+    assert not guard.look(now + 9)
 
 
 def test_queue_does_not_hang_while_a_worker_is_busy_however_long():
@@ -64,7 +64,7 @@ def test_worker_that_was_killed_at_work_does_not_count_as_busy():
     guard, now = watchdog.Watchdog(), time.monotonic()
     guard._busy[0] = 2**22 + 1  # no process has such a number
     guard.look(now)
-    assert not guard.look(now + 13)
+    assert not guard.look(now + 9)
 
 
 def test_next_canary_is_sent_after_the_last_was_served():
@@ -73,7 +73,7 @@ def test_next_canary_is_sent_after_the_last_was_served():
     acknowledge_task()
     guard.look(now + 2)
     assert OrmQ.objects.count() == 1
-    guard.look(now + 6)
+    guard.look(now + 5)
     assert OrmQ.objects.count() == 2
 
 
