@@ -68,6 +68,17 @@ def check(destination: Destination) -> None:
         raise DestinationError(f"config.{error.member}", str(error)) from error
 
 
+@transaction.atomic
+def rotate(destination: Destination) -> str:
+    """Give a destination a new secret; return it, this once.
+
+    Every attempt from now on is signed with it, also of messages that wait.
+    """
+    destination.secret = webhook.new_secret()
+    destination.save(update_fields=["secret"])
+    return destination.secret
+
+
 def _release(destination: Destination) -> None:
     destination.failures_in_a_row, destination.disabled_because = 0, ""
     destination.failing_since = destination.held_until = None

@@ -91,6 +91,12 @@ def new_id() -> uuid.UUID:
     return uuid.UUID(int=number & ~(0b11 << 62) | 0b10 << 62)  # the variant
 
 
+def first_id_at(moment: datetime) -> uuid.UUID:
+    """Return the smallest id that a delivery made at a moment, or later, can have."""
+    number = int(moment.timestamp() * 1_000) << 80 | 7 << 76
+    return uuid.UUID(int=number | 0b10 << 62)
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def waiting(self) -> Self:
         return self.filter(delivered_at=None, dead_at=None, cancelled_at=None)
@@ -101,6 +107,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def real(self) -> Self:
         """Leave out what was only a test."""
         return self.filter(is_test=False)
+
+    def since(self, moment: datetime) -> Self:
+        return self.filter(id__gte=first_id_at(moment))
 
     def with_state(self, now: datetime) -> Self:
         """Add `state`, one of `State`, as it is at this instant."""

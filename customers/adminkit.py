@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.contrib import admin
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import QuerySet
@@ -133,6 +134,14 @@ def actor(request: HttpRequest) -> str:
     """Name the user for the provenance of what they do."""
     user: Any = request.user
     return str(user.get_full_name() or user.get_username())
+
+
+def log(request: HttpRequest, row: models.Model, text: str = "", *, is_new: bool = False) -> None:
+    """Note in the admin's log who has made or changed something on a page of ours."""
+    user: Any = request.user
+    LogEntry.objects.log_actions(
+        user.pk, [row], ADDITION if is_new else CHANGE, change_message=text, single_object=True
+    )
 
 
 def page(

@@ -19,6 +19,18 @@ def dumps(value: Any) -> str:
     return _text(value)
 
 
+def indented(value: Any, margin: str = "") -> str:
+    """Write `value` as `dumps` does, on lines for people to read."""
+    inner = margin + "  "
+    if isinstance(value, dict) and value:
+        lines = (f"{inner}{_text(str(k))}: {indented(v, inner)}" for k, v in value.items())
+        return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
+    if isinstance(value, list | tuple) and value:
+        lines = (inner + indented(item, inner) for item in value)
+        return "[\n" + ",\n".join(lines) + f"\n{margin}]"
+    return dumps(value)
+
+
 def loads(text: str | bytes) -> Any:
     """Read JSON; a number with a fraction becomes a Decimal."""
     return json.loads(text, parse_float=Decimal)

@@ -122,7 +122,8 @@
       return;
     }
     if ("typed" in key.dataset) return;
-    const plain = input.value.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+    const spelled = input.value.toLowerCase().replace(/[äöü]/g, "$&e");
+    const plain = spelled.normalize("NFKD").replace(/[\u0300-\u036f]/g, "");
     key.value = plain.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 50);
   }
 

@@ -45,7 +45,8 @@
   }
 
   function slug(text) {
-    const plain = text.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+    const spelled = text.toLowerCase().replace(/[äöü]/g, "$&e");
+    const plain = spelled.normalize("NFKD").replace(/[\u0300-\u036f]/g, "");
     return plain.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 50).replace(/-+$/, "");
   }
 

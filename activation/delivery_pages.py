@@ -1,0 +1,93 @@
+"""The pages of deliveries: what was sent, what came back, and sending it again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from activation import destinations, outbox
+from activation.models import Attempt, Delivery, Trigger
+from customers import adminkit, clock, exact, formats
+from customers.models import Customer
+
+
+def delivery_url(delivery: Delivery) -> str:
+    """Return the address of a delivery's page."""
+    return reverse("admin:activation_delivery_page", args=[delivery.pk])
+
+
+def with_details(deliveries: Sequence[Any]) -> list[Any]:
+    """Give deliveries their `customer` and their last `attempt`, both None if there is none."""
+    customers = Customer.objects.in_bulk({delivery.customer_id for delivery in deliveries})
+    newest = Attempt.objects.filter(delivery__in=[delivery.pk for delivery in deliveries])
+    attempts = (
+        newest.order_by("delivery_id", "-at", "-id").distinct("delivery_id").defer("response")
+    )
+    attempt_of = {attempt.delivery_id: attempt for attempt in attempts}
+    for delivery in deliveries:
+        delivery.customer = customers.get(delivery.customer_id)
+        delivery.attempt = attempt_of.get(delivery.pk)
+    return list(deliveries)
+
+
+def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpResponse:
+    """The page of a delivery, which has its `state`."""
+    with_details([delivery])
+    sent = destinations.request_of(delivery)
+    context = {
+        "delivery": delivery,
+        "now": clock.now(),
+        "sent_request": sent._replace(body=pretty(sent.body)),
+        "attempts": Attempt.objects.filter(delivery=delivery).order_by("-at", "-id"),
+        "may_change": may_change,
+        "may_see_customers": request.user.has_perm("customers.view_customer"),
+    }
+    return adminkit.page(
+        request,
+        "admin/activation/delivery.html",
+        context,
+        title="Delivery",
+        model=Delivery,
+        original=delivery,
+    )
+
+
+def pretty(text: str) -> str:
+    """Indent JSON for reading; anything else stays as it is."""
+    try:
+        return exact.indented(exact.loads(text))
+    except ValueError:
+        return text
+
+
+def again(request: HttpRequest, delivery: Delivery) -> HttpResponse:
+    """Send one message again."""
+    try:
+        outbox.replay(delivery)
+    except outbox.ReplayError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, "It is sent again, with the same id.")
+    return adminkit.redirect(delivery_url(delivery))
+
+
+def all_failed_again(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
+    """Ask, then send all messages again that have failed for good, of one trigger or of all."""
+    failed = Delivery.objects.dead().real()
+    if trigger is not None:
+        failed = failed.filter(trigger=trigger)
+    back = reverse("admin:activation_delivery_changelist")
+    if request.method == "POST":
+        count = outbox.replay_dead(trigger=trigger)
+        what = "1 message is" if count == 1 else f"{formats.number(count)} messages are"
+        messages.success(request, f"{what} being sent again.")
+        return adminkit.redirect(back)
+    return adminkit.page(
+        request,
+        "admin/activation/again.html",
+        {"trigger": trigger, "count": failed.count(), "back": back},
+        title="Send all failed again",
+        model=Delivery,
+    )

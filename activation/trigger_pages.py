@@ -1,0 +1,199 @@
+"""The pages of a trigger: describe it, try it, switch it on, see what it sends."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from activation import delivery_pages, destinations, outbox, triggers
+from activation.models import Attempt, Backlog, Delivery, Destination, On, Trigger
+from customers import adminkit, clock, identity
+from customers.models import Customer, Identifier
+from segments.models import Membership, Segment, SegmentState
+
+RECENT = timedelta(days=7)
+SAMPLES = 8  # customers that are offered for a test
+LATEST = 10  # deliveries that the page shows
+
+
+class Sent(NamedTuple):
+    """What a trigger has sent lately, without tests."""
+
+    delivered: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+
+def trigger_url(trigger_id: int) -> str:
+    """Return the address of a trigger's page."""
+    return reverse("admin:activation_trigger_page", args=[trigger_id])
+
+
+def sent(trigger_ids: Sequence[int]) -> dict[int, Sent]:
+    """Count what triggers have sent in the last seven days, by id of the trigger."""
+    recent = Delivery.objects.filter(trigger__in=trigger_ids).real().since(clock.now() - RECENT)
+    counted = (
+        recent.order_by()
+        .values_list("trigger_id")
+        .annotate(
+            delivered=Count("id", filter=Q(delivered_at__isnull=False)),
+            failed=Count("id", filter=Q(dead_at__isnull=False)),
+            waiting=Count("id", filter=Q(delivered_at=None, dead_at=None, cancelled_at=None)),
+        )
+    )
+    return {trigger_id: Sent(*counts) for trigger_id, *counts in counted}
+
+
+class TriggerForm(forms.ModelForm):
+    """The sentence of a trigger."""
+
+    class Meta:
+        model = Trigger
+        fields = ("name", "key", "on", "segment", "destination")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["name"].error_messages["required"] = "Give the trigger a name."
+        if self.instance.pk:
+            self.fields["key"].disabled = True
+
+
+def edit(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
+    """The form of a new trigger, or of one that is there; a new one is switched off."""
+    initial = {"segment": request.GET.get("segment"), "destination": request.GET.get("destination")}
+    form = TriggerForm(request.POST or None, instance=trigger, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        stored = form.save(commit=False)
+        try:
+            triggers.save(stored)
+        except triggers.TriggerError as error:
+            form.add_error(error.member if error.member in form.fields else None, str(error))
+        else:
+            adminkit.log(request, stored, is_new=trigger is None)
+            return adminkit.redirect(trigger_url(stored.pk))
+    context = {
+        "form": form,
+        "trigger": trigger,
+        "segments": Segment.objects.all(),
+        "destinations": Destination.objects.all(),
+        "ons": On.choices,
+    }
+    return adminkit.page(
+        request,
+        "admin/activation/trigger_form.html",
+        context,
+        title=f"Edit {trigger}" if trigger else "New trigger",
+        model=Trigger,
+        original=trigger,
+    )
+
+
+def show(request: HttpRequest, trigger: Trigger, more: dict[str, bool]) -> HttpResponse:
+    """The page of a trigger; `more` says what the user may do."""
+    now = clock.now()
+    latest = list(
+        Delivery.objects.filter(trigger=trigger)
+        .with_state(now)
+        .select_related("trigger", "destination")
+        .order_by("-id")[:LATEST]
+    )
+    may_see_customers = request.user.has_perm("customers.view_customer")
+    context = {
+        "trigger": trigger,
+        "now": now,
+        "sent": sent([trigger.pk]).get(trigger.pk, Sent()),
+        "would_have_sent": triggers.would_have_sent(trigger, now - RECENT),
+        "members": triggers.members(trigger),
+        "is_filling": trigger.segment.state == SegmentState.FILLING,
+        "backlog": Backlog.objects.filter(trigger=trigger).exists(),
+        "was_tested": Delivery.objects.filter(
+            trigger=trigger, is_test=True, delivered_at__isnull=False
+        ).exists(),
+        "latest": delivery_pages.with_details(latest),
+        "samples": _samples(trigger) if may_see_customers else [],
+        "may_see_customers": may_see_customers,
+        **more,
+    }
+    return adminkit.page(
+        request,
+        "admin/activation/trigger.html",
+        context,
+        title=trigger.name,
+        model=Trigger,
+        original=trigger,
+    )
+
+
+def _samples(trigger: Trigger) -> list[Customer]:
+    """The newest members, or else the newest customers, to try the trigger with."""
+    members = Membership.objects.filter(segment=trigger.segment_id).select_related("customer")
+    found = [member.customer for member in members.newest_first()[:SAMPLES]]
+    return found or list(Customer.objects.current().order_by("-pk")[:SAMPLES])
+
+
+def switch(request: HttpRequest, trigger: Trigger) -> HttpResponse:
+    """Switch a trigger on or off, as the button said."""
+    is_on = request.POST.get("to") == "on"
+    trigger.include_existing = is_on and request.POST.get("existing") == "yes"
+    try:
+        (triggers.switch_on if is_on else triggers.switch_off)(trigger)
+    except triggers.TriggerError as error:
+        messages.error(request, str(error))
+        return adminkit.redirect(trigger_url(trigger.pk))
+    adminkit.log(request, trigger, "Switched on." if is_on else "Switched off.")
+    said = "is on: it sends from now on" if is_on else "is off: it sends nothing more"
+    messages.success(request, f"“{trigger}” {said}.")
+    return adminkit.redirect(trigger_url(trigger.pk))
+
+
+def send_test(request: HttpRequest, trigger: Trigger) -> HttpResponse:
+    """Send a test for the chosen customer; answers with the request and what came back."""
+    customer_id, problem = _chosen(request)
+    attempt: Attempt | None = None
+    if customer_id is not None:
+        try:
+            attempt = outbox.send_test(trigger, customer_id)
+        except outbox.NoCustomerError as error:
+            problem = str(error)
+    context: dict[str, Any] = {"trigger": trigger, "problem": problem, "attempt": attempt}
+    if attempt is not None:
+        request_sent = destinations.request_of(attempt.delivery)
+        body = delivery_pages.pretty(request_sent.body)
+        context |= {"sent_request": request_sent._replace(body=body), "may_see_customers": True}
+    return render(request, "admin/activation/test_result.html", context)
+
+
+def _chosen(request: HttpRequest) -> tuple[int | None, str]:
+    """The customer a test is for: by the CustomerId typed, else by the one picked."""
+    typed = request.POST.get("customer", "").strip()
+    picked = request.POST.get("sample", "")
+    if not typed:
+        return (int(picked), "") if picked.isdecimal() else (None, "Choose a customer.")
+    key = identity.normalise(identity.CUSTOMER_ID, typed)
+    found = Identifier.objects.filter(kind=identity.CUSTOMER_ID, value=key).first()
+    if found is None:
+        return None, f"There is no customer with the CustomerId {typed}."
+    return found.customer_id, ""
+
+
+def delete(request: HttpRequest, trigger: Trigger) -> HttpResponse:
+    """Ask, then delete a trigger with the log of what it sent."""
+    if request.method == "POST":
+        triggers.delete(trigger)
+        messages.success(request, f"“{trigger}” was deleted.")
+        return adminkit.redirect(reverse("admin:activation_trigger_changelist"))
+    context = {"trigger": trigger, "sent": Delivery.objects.filter(trigger=trigger).count()}
+    return adminkit.page(
+        request,
+        "admin/activation/trigger_delete.html",
+        context,
+        title=f"Delete {trigger}",
+        model=Trigger,
+        original=trigger,
+    )

@@ -1,0 +1,36 @@
+"""The admin pages of segments, with the triggers that rely on them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+
+from activation import outbox
+from activation.models import Trigger
+from activation.trigger_pages import trigger_url
+from customers.adminkit import Use
+from segments.admin import SegmentAdmin
+from segments.memberships import Transition
+from segments.models import Segment
+
+
+@admin.register(Segment)
+class SegmentPages(SegmentAdmin):
+    """Segments, with the triggers that wait for their customers."""
+
+    def uses(self, segments: Sequence[Segment]) -> dict[int, list[Use]]:
+        found = super().uses(segments)
+        for trigger in Trigger.objects.filter(segment__in=[segment.pk for segment in segments]):
+            use = Use(trigger.name, trigger_url(trigger.pk), "bolt", acts=trigger.is_enabled)
+            found[trigger.segment_id].append(use)
+        return found
+
+    def links(self, request: HttpRequest, segment: Segment) -> dict[str, Any]:
+        if not request.user.has_perm("activation.add_trigger"):
+            return {}
+        return {"new_trigger": f"{reverse('admin:activation_trigger_add')}?segment={segment.pk}"}
+
+    def tell(self, transitions: Sequence[Transition]) -> None:
+        outbox.enqueue(transitions)

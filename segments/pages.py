@@ -1,0 +1,294 @@
+"""A segment's own page: who is in it, who came and went, and why."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.contrib import messages
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import TruncDate
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from customers import adminkit, clock, formats, forms
+from customers.adminkit import Use
+from customers.models import Customer, CustomerField
+from events.models import Event
+from segments import definitions
+from segments import explain as explaining
+from segments.models import Cause, Membership, MembershipChange, Segment, SegmentState
+
+MEMBERS = 25  # on a page
+LATEST = 15  # entries and exits that are shown
+DAYS = 30
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT")
+
+
+class Day(NamedTuple):
+    day: date
+    entered: int
+    left: int
+
+
+class MemberPage(NamedTuple):
+    """Members, newest first. `after` asks for the next page; empty at the end."""
+
+    rows: Sequence[Membership]
+    after: str
+
+
+def segment_url(segment_id: int) -> str:
+    """Return the address of a segment's page."""
+    return reverse("admin:segments_segment_page", args=[segment_id])
+
+
+def show(
+    request: HttpRequest, segment: Segment, uses: Sequence[Use], more: dict[str, Any]
+) -> HttpResponse:
+    """Show the page of a segment; `more` is what the template needs to know of permissions."""
+    days = _days(segment)
+    context = {
+        "segment": segment,
+        "uses": uses,
+        "progress": progress(segment),
+        "size": Membership.objects.filter(segment=segment).count(),
+        "days": days[::-1],
+        "chart": json.dumps(_chart(days)),
+        "chart_options": json.dumps(CHART_OPTIONS),
+        "entered_today": days[-1].entered,
+        "left_today": days[-1].left,
+        "entered": sum(day.entered for day in days),
+        "left": sum(day.left for day in days),
+        "latest": _latest(segment),
+        "page": _members(segment, ""),
+        "may_see_customers": request.user.has_perm("customers.view_customer"),
+        **more,
+    }
+    return adminkit.page(
+        request,
+        "admin/segments/segment.html",
+        context,
+        title=segment.name,
+        model=Segment,
+        original=segment,
+    )
+
+
+def progress(segment: Segment) -> int | None:
+    """Return how many percent of the customers a fill has seen; None when it is not filling."""
+    if segment.state != SegmentState.FILLING:
+        return None
+    return min(99, 100 * segment.fill_after // max(segment.fill_until, 1))
+
+
+def filling(request: HttpRequest, segment: Segment) -> HttpResponse:
+    """Answer with the bar of a fill; when it has ended, have the page loaded again."""
+    percent = progress(segment)
+    context = {"segment": segment, "progress": percent}
+    response = render(request, "admin/segments/filling.html", context)
+    if percent is None:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+def members(request: HttpRequest, segment: Segment, *, may_change: bool) -> HttpResponse:
+    """Answer with the next members, for the button below the list."""
+    page = _members(segment, request.GET.get("after", ""))
+    context = {"segment": segment, "page": page, "may_change": may_change}
+    return render(request, "admin/segments/members.html", context)
+
+
+def _members(segment: Segment, after: str) -> MemberPage:
+    found = Membership.objects.filter(segment=segment).select_related("customer").newest_first()
+    at, _, customer_id = after.partition("~")
+    if (moment := _instant(at)) and customer_id.isdecimal():
+        later = Q(entered_at__lt=moment) | Q(customer_id__lt=int(customer_id))
+        found = found.filter(Q(entered_at__lte=moment) & later)
+    rows = list(found[: MEMBERS + 1])
+    last = rows[MEMBERS - 1] if len(rows) > MEMBERS else None
+    return MemberPage(
+        rows[:MEMBERS], f"{last.entered_at.isoformat()}~{last.customer_id}" if last else ""
+    )
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
+
+
+def _days(segment: Segment) -> list[Day]:
+    """Entries and exits of each of the last days, oldest first; fills are no news, so without."""
+    today = timezone.localdate()
+    first = today - timedelta(days=DAYS - 1)
+    counted = (
+        _news(segment)
+        .filter(at__gte=timezone.make_aware(datetime(first.year, first.month, first.day)))  # noqa: DTZ001
+        .annotate(day=TruncDate("at"))
+        .values_list("day", "entered")
+        .annotate(count=Count("id"))
+    )
+    count_of = {(day, entered): count for day, entered, count in counted}
+    return [
+        Day(day, count_of.get((day, True), 0), count_of.get((day, False), 0))
+        for day in (first + timedelta(days=n) for n in range(DAYS))
+    ]
+
+
+def _news(segment: Segment) -> "QuerySet[MembershipChange]":
+    return MembershipChange.objects.filter(segment=segment).exclude(cause=Cause.RULE)
+
+
+def _chart(days: Sequence[Day]) -> dict[str, Any]:
+    """Two bars a day, as the theme's charts want it."""
+    shape = {"borderRadius": 2, "maxBarThickness": 12}
+    return {
+        "labels": [f"{day.day:%d.%m.}" for day in days],
+        "datasets": [
+            {
+                "label": "Entered",
+                "data": [day.entered for day in days],
+                "backgroundColor": "var(--color-primary-600)",
+                **shape,
+            },
+            {
+                "label": "Left",
+                "data": [day.left for day in days],
+                "backgroundColor": "var(--color-base-400)",
+                **shape,
+            },
+        ],
+    }
+
+
+CHART_OPTIONS = {
+    "animation": False,
+    "maintainAspectRatio": False,
+    "interaction": {"mode": "index", "intersect": False},
+    "plugins": {
+        "legend": {"align": "end", "labels": {"boxWidth": 10, "boxHeight": 10, "color": "#8b93a1"}}
+    },
+    "scales": {
+        "x": {
+            "grid": {"display": False},
+            "ticks": {"autoSkip": True, "maxTicksLimit": 8, "maxRotation": 0, "color": "#8b93a1"},
+        },
+        "y": {
+            "border": {"display": False},
+            "grid": {"tickWidth": 0},
+            "ticks": {"precision": 0, "maxTicksLimit": 6, "color": "#8b93a1"},
+        },
+    },
+}
+
+
+def _latest(segment: Segment) -> list[Any]:
+    """The newest entries and exits, each with `happened`: what caused it, in words."""
+    newest = MembershipChange.objects.filter(segment=segment).select_related("customer")
+    rows: list[Any] = list(newest.order_by("-at", "-id")[:LATEST])
+    pairs = [(row.customer_id, row.event_id) for row in rows if row.event_id is not None]
+    events = {
+        event.id: event for event in Event.objects.filter(pk__in=pairs).select_related("name")
+    }
+    for row in rows:
+        row.happened = _happened(row, events.get(row.event_id))
+    return rows
+
+
+def _happened(change: MembershipChange, event: Event | None) -> str:
+    if event is None:
+        return CAUSES[change.cause]
+    amount = f", {formats.money(event.amount, event.currency)}" if event.amount is not None else ""
+    return f"{event.name}{amount}"
+
+
+CAUSES: dict[str, str] = {
+    Cause.EVENT: "An event",
+    Cause.FIELD: "A field changed",
+    Cause.TIME: "Time passed",
+    Cause.RULE: "The rule was saved",
+    Cause.MERGE: "Two profiles became one",
+    Cause.MANUAL: "By hand",
+}
+
+
+# Why
+
+
+class Reason(NamedTuple):
+    """A condition of the rule and how this customer stands to it, under its “not” if it has one."""
+
+    sentence: str
+    value: str
+    holds: bool
+    is_negated: bool
+
+
+def explain(request: HttpRequest, segment: Segment, customer: Customer) -> HttpResponse:
+    """Say why a customer is in the segment or not: a fragment for htmx, else a page."""
+    found = explaining.explain(segment, customer.pk)
+    context = {
+        "segment": segment,
+        "customer": customer,
+        "found": found,
+        "reasons": [_reason(one) for one in found.conditions],
+        "now": clock.now(),
+    }
+    if request.headers.get("HX-Request"):
+        return render(request, "admin/segments/explain.html", context)
+    return adminkit.page(
+        request,
+        "admin/segments/explain_page.html",
+        context,
+        title=f"{customer} and “{segment}”",
+        model=Segment,
+        original=segment,
+    )
+
+
+def _reason(condition: explaining.ExplainedCondition) -> Reason:
+    is_negated = condition.path.split(".").count("not") % 2 == 1
+    value = "" if condition.value is None else _shown(condition)
+    return Reason(condition.sentence, value, condition.holds != is_negated, is_negated)
+
+
+def _shown(condition: explaining.ExplainedCondition) -> str:
+    """The customer's value as people write it."""
+    is_instant = isinstance(condition.value, str) and INSTANT.match(condition.value)
+    return forms.display(CustomerField(type="datetime") if is_instant else None, condition.value)
+
+
+# Goodbye
+
+
+def delete(request: HttpRequest, segment: Segment, uses: Sequence[Use]) -> HttpResponse:
+    """Ask, then delete; refused while something uses the segment."""
+    refused = ""
+    if request.method == "POST":
+        try:
+            definitions.delete(segment)
+        except definitions.SegmentInUseError as error:
+            refused = str(error)
+        else:
+            messages.success(request, f"“{segment}” was deleted.")
+            return adminkit.redirect(reverse("admin:segments_segment_changelist"))
+    return adminkit.page(
+        request,
+        "admin/segments/delete.html",
+        {
+            "segment": segment,
+            "uses": uses,
+            "refused": refused,
+            "size": Membership.objects.filter(segment=segment).count(),
+        },
+        title=f"Delete {segment}",
+        model=Segment,
+        original=segment,
+    )
