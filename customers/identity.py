@@ -120,7 +120,10 @@ def _write(matcher: Matcher, known: Mapping[int, Profile]) -> None:
     changes.record(_facts(matcher))
     if matcher.absorptions:
         merging.absorb(
-            [merging.Absorbed(a.survivor.id, a.absorbed.id, a.cause) for a in matcher.absorptions]
+            [
+                merging.Absorbed(a.survivor.id, a.absorbed.id, a.cause, a.keys)
+                for a in matcher.absorptions
+            ]
         )
 
 

@@ -31,6 +31,7 @@ class Profile:
     external_id: str | None
     age: tuple[int, int]  # of two, the lesser is older
     merged_into: "Profile | None" = None
+    keys: set[Key] = field(default_factory=set)  # of those that came up
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
 
@@ -48,9 +49,12 @@ class Profile:
 
 
 class Absorption(NamedTuple):
+    """A merge, with those identifiers that came up and were the absorbed one's at the time."""
+
     survivor: Profile
     absorbed: Profile
     cause: str
+    keys: frozenset[Key]
 
 
 @dataclass
@@ -67,6 +71,10 @@ class Matcher:
     moved: dict[Key, Profile] = field(default_factory=dict)
     identified: dict[int, Profile] = field(default_factory=dict)
     absorptions: list[Absorption] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for key, profile in self.owners.items():
+            profile.keys.add(key)
 
     def see(self, person: Person) -> Profile:
         """Return whom the person is, having noted what that changes.
@@ -120,7 +128,8 @@ class Matcher:
         """Make two one: the identified survives, else the older."""
         survivor, absorbed = sorted((one, other), key=lambda p: (p.external_id is None, p.age))
         absorbed.merged_into = survivor
-        self.absorptions.append(Absorption(survivor, absorbed, cause))
+        self.absorptions.append(Absorption(survivor, absorbed, cause, frozenset(absorbed.keys)))
+        survivor.keys |= absorbed.keys
         return survivor
 
     def _identify(self, profile: Profile, external_id: str) -> None:
@@ -129,8 +138,11 @@ class Matcher:
             self.identified[profile.id] = profile
 
     def _give(self, key: Key, profile: Profile) -> None:
+        if key in self.owners:
+            self.owners[key].current().keys.discard(key)
         if key in self.owners and key not in self.claimed:
             self.moved[key] = profile
         else:
             self.claimed[key] = profile
         self.owners[key] = profile
+        profile.keys.add(key)

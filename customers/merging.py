@@ -1,19 +1,24 @@
 """Two customers who turn out to be one: carry what the absorbed had to the survivor."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from customers import changes, exact, sql
 from customers.changes import Fact
+from customers.matching import Key
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Absorbed(NamedTuple):
+    """A merge; `keys` are identifiers known to move with it, besides those that are stored."""
+
     survivor_id: int
     absorbed_id: int
     cause: str
+    keys: frozenset[Key] = frozenset()
 
 
 def absorb(absorptions: Sequence[Absorbed]) -> None:
@@ -49,13 +54,14 @@ def _final(absorptions: Sequence[Absorbed]) -> dict[int, int]:
 
 def _move_identifiers(absorptions: Sequence[Absorbed], pairs: Sequence[tuple[int, int]]) -> None:
     """Give the survivors the identifiers, and note with each merge which ones it moved."""
-    of_customer: dict[int, list[list[str]]] = {}
+    stored: dict[int, set[Key]] = defaultdict(set)
     for kind, value, absorbed_id in sql.inherit_identifiers(pairs):
-        of_customer.setdefault(absorbed_id, []).append([kind, value])
+        stored[absorbed_id].add((kind, value))
     rows = []
-    for survivor_id, absorbed_id, cause in absorptions:
-        moved = sorted(of_customer.get(absorbed_id, []))
-        of_customer.setdefault(survivor_id, []).extend(moved)
+    for survivor_id, absorbed_id, cause, keys in absorptions:
+        # An identifier that came up may have left the survivor since; of the others none has.
+        stored[survivor_id] |= stored[absorbed_id] - keys
+        moved = sorted(stored[absorbed_id] | keys)
         rows.append((survivor_id, absorbed_id, cause, exact.dumps(moved)))
     sql.insert_merges(rows)
 

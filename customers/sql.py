@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from customers import arrays
+
 
 def insert_changes(rows: Sequence[tuple[int, str, int | None]]) -> None:
     """Append (customer id, fact, event id) to the queue of changes and notify the pipeline."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    customer_ids, facts, event_ids = zip(*rows, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -17,7 +19,11 @@ def insert_changes(rows: Sequence[tuple[int, str, int | None]]) -> None:
             SELECT changed.*
             FROM woken, unnest(%s::bigint[], %s::text[], %s::bigint[]) AS changed
             """,
-            columns,
+            [
+                arrays.of_numbers(customer_ids),
+                arrays.of_texts(facts),
+                arrays.of_numbers(event_ids),
+            ],
         )
 
 
@@ -164,7 +170,10 @@ def select_owners(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]
             FROM customers_identifier
             JOIN unnest(%s::text[], %s::text[]) AS wanted (kind, value) USING (kind, value)
             """,
-            [[kind for kind, _ in keys], [value for _, value in keys]],
+            [
+                arrays.of_texts(kind for kind, _ in keys),
+                arrays.of_texts(value for _, value in keys),
+            ],
         )
         return {(kind, value): customer_id for kind, value, customer_id in cursor.fetchall()}
 
@@ -183,7 +192,7 @@ def lock_profiles(customer_ids: Sequence[int]) -> list[Any]:
             ORDER BY id
             FOR NO KEY UPDATE
             """,
-            [[*customer_ids]],
+            [arrays.of_numbers(customer_ids)],
         )
         rows: list[Any] = cursor.fetchall()
         return rows
@@ -191,7 +200,7 @@ def lock_profiles(customer_ids: Sequence[int]) -> list[Any]:
 
 def insert_customers(rows: Sequence[tuple[Any, Any, Any]]) -> list[int]:
     """Create customers from (external_id, first_seen_at, last_seen_at); return ids in order."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    external_ids, firsts, lasts = zip(*rows, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -199,7 +208,7 @@ def insert_customers(rows: Sequence[tuple[Any, Any, Any]]) -> list[int]:
             SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[])
             RETURNING id
             """,
-            columns,
+            [arrays.of_texts(external_ids), arrays.of_times(firsts), arrays.of_times(lasts)],
         )
         return sorted(customer_id for (customer_id,) in cursor.fetchall())
 
@@ -209,7 +218,7 @@ def insert_identifiers(rows: Sequence[tuple[str, str, int]]) -> int:
 
     Rows must be sorted: who inserts in another order may deadlock.
     """
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    kinds, values, customer_ids = zip(*rows, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -217,7 +226,7 @@ def insert_identifiers(rows: Sequence[tuple[str, str, int]]) -> int:
             SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
             ON CONFLICT (kind, value) DO NOTHING
             """,
-            columns,
+            [arrays.of_texts(kinds), arrays.of_texts(values), arrays.of_numbers(customer_ids)],
         )
         return int(cursor.rowcount)
 
@@ -274,6 +283,7 @@ def note_seen(rows: Sequence[tuple[int, Any, Any]]) -> list[int]:
 
     Returns the ids of those for whom that changed something.
     """
+    ids, firsts, lasts = zip(*rows, strict=True)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -286,7 +296,7 @@ def note_seen(rows: Sequence[tuple[int, Any, Any]]) -> list[int]:
               AND (first_seen_at IS NULL OR first_seen_at > seen.first OR last_seen_at < seen.last)
             RETURNING customers_customer.id
             """,
-            [list(column) for column in zip(*rows, strict=True)],
+            [arrays.of_numbers(ids), arrays.of_times(firsts), arrays.of_times(lasts)],
         )
         return [customer_id for (customer_id,) in cursor.fetchall()]
 

@@ -111,7 +111,10 @@ def _decimal(text: str) -> Decimal | str:
     if len(text) > MAX_DIGITS:
         return text
     number = Decimal(text)
-    return number if abs(number.adjusted()) < MAX_DIGITS else text
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or not -MAX_DIGITS < exponent < MAX_DIGITS:
+        return text
+    return number if len(format(number, "f")) <= MAX_DIGITS else text
 
 
 def _cut_deep(text: str) -> str:

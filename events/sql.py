@@ -6,6 +6,8 @@ from typing import Any
 
 from django.db import connection
 
+from customers import arrays
+
 
 def insert_inbox_by_key(write_key: str, call: str, body: bytes) -> bool:
     """Put a request into the inbox of the source with this key; False if there is none.
@@ -99,7 +101,10 @@ def insert_receipts(keys: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
             ON CONFLICT (source_id, message_id) DO NOTHING
             RETURNING source_id, message_id
             """,
-            [[source_id for source_id, _ in keys], [message_id for _, message_id in keys]],
+            [
+                arrays.of_numbers(source_id for source_id, _ in keys),
+                arrays.of_texts(message_id for _, message_id in keys),
+            ],
         )
         return set(cursor.fetchall())
 
@@ -116,26 +121,28 @@ def insert_names(names: Sequence[str]) -> None:
         )
 
 
-def insert_events(rows: str) -> list[Any]:
-    """Store events, given as a JSON list of objects; return (id, customer id, name id)."""
+def reserve_event_ids(count: int) -> list[int]:
+    """Return so many ids for new events, ascending."""
     with connection.cursor() as cursor:
-        cursor.execute(
+        cursor.execute("SELECT nextval('events_event_id_seq') FROM generate_series(1, %s)", [count])
+        return [event_id for (event_id,) in cursor.fetchall()]
+
+
+def copy_events(rows: str) -> None:
+    """Store events with ids, given in COPY's text format: a quarter cheaper than by INSERT."""
+    with (
+        connection.wrap_database_errors,
+        connection.cursor() as cursor,
+        cursor.copy(
             """
-            INSERT INTO events_event (
-                customer_id, name_id, source_id, message_id, came_by, occurred_at, received_at,
-                amount, currency, properties, context
-            )
-            SELECT * FROM json_to_recordset(%s::json) AS given (
-                customer_id bigint, name_id int, source_id bigint, message_id text, came_by text,
-                occurred_at timestamptz, received_at timestamptz,
-                amount numeric, currency text, properties jsonb, context jsonb
-            )
-            RETURNING id, customer_id, name_id
-            """,
-            [rows],
-        )
-        stored: list[Any] = cursor.fetchall()
-        return stored
+            COPY events_event (
+                customer_id, id, name_id, source_id, message_id, came_by, occurred_at,
+                received_at, amount, currency, properties, context
+            ) FROM STDIN
+            """
+        ) as copy,
+    ):
+        copy.write(rows)
 
 
 def move_events(pairs: Sequence[tuple[int, int]]) -> None:
@@ -212,6 +219,7 @@ def take_quarantined(ids: Sequence[int]) -> list[Any]:
         )
         rows: list[Any] = cursor.fetchall()
         return sorted(rows)
+
 
 def event_name_shares() -> tuple[int, dict[int, float]]:
     """Return the planner's estimate of all events, and each name's share of them by its id.

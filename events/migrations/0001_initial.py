@@ -113,7 +113,7 @@ class Migration(migrations.Migration):
                 ('currency', models.CharField(max_length=3, null=True)),
                 ('properties', customers.exact.ExactJSONField()),
                 ('context', customers.exact.ExactJSONField(help_text='Sent along: page, campaign, clock; our notes.', null=True)),
-                ('customer', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='customers.customer')),
+                ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='events', to='customers.customer')),
                 ('name', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='events.eventname')),
                 ('source', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='events.source')),
             ],

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -252,6 +252,7 @@ WORDS = st.lists(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(people=WORDS, cuts=st.sets(st.integers(1, 8)), trusted=st.booleans())
+@example(people=["a2", "u2", "u2 a2", "u1 a2"], cuts=set(), trusted=False)
 def test_batches_decide_as_if_people_came_one_by_one(people, cuts, trusted, settings):
     settings.TRUSTED_IDENTIFIERS = ["email"] if trusted else []
     forget_all()
