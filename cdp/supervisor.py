@@ -62,9 +62,12 @@ class Supervisor:
         self._is_urgent = False
 
     def add(self, child: Child) -> None:
-        """Start a child now and keep it running from now on."""
-        self._children.append(child)
+        """Start a child now and keep it running from now on.
+
+        Raises what its `start` raises: what cannot begin at all is not tried again.
+        """
         self._start(child)
+        self._children.append(child)
 
     def run(self, each_tick: Callable[[], None] = lambda: None) -> None:
         """Keep the children running until told to stop, then stop them all.
@@ -142,17 +145,21 @@ class Supervisor:
             if child.process and (code := child.process.poll()) is not None:
                 self._note_end(child, code, now)
             if child.process is None and child.due_at is not None and child.due_at <= now:
-                self._start(child)
+                self._start_again(child)
         self._pass_on_output(_TICK_SECONDS)
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            self._start(child)
+        except Exception as error:  # whatever it is, the others must go on
+            self.say(f"{child.name} cannot be started: {error}")
+            self._delay(child)
 
     def _start(self, child: Child) -> None:
         reader, writer = os.pipe()
         child.started_at, child.due_at = time.monotonic(), None
         try:
             child.process = child.start(writer)
-        except Exception as error:  # whatever it is, the others must go on
-            self.say(f"{child.name} cannot be started: {error}")
-            self._delay(child)
         finally:
             os.close(writer)
             lines = _Lines(reader, lambda text: self._print(child.name, text))

@@ -76,14 +76,21 @@ def test_child_is_started_again_however_it_ends(boss, out, end):
     run_until(boss, lambda: len(lines_of(out, "web")) == 2)
 
 
+def fails_after_the_first_time(starts):
+    """Start a program that ends at once, and that is gone by then."""
+
+    def start(out):
+        starts.append(time.monotonic())
+        if len(starts) > 1:
+            raise OSError("no such program")
+        return shell("exit 1")(out)
+
+    return start
+
+
 def test_pause_before_the_next_start_doubles(boss):
     starts = []
-
-    def fail(out):
-        starts.append(time.monotonic())
-        raise OSError("no such program")
-
-    boss.add(Child("web", fail))
+    boss.add(Child("web", fails_after_the_first_time(starts)))
     run_until(boss, lambda: len(starts) == 4)
     pauses = [after - before for before, after in itertools.pairwise(starts)]
     assert pauses[0] > 0.2
@@ -91,14 +98,16 @@ def test_pause_before_the_next_start_doubles(boss):
     assert pauses[2] > pauses[1] * 1.3
 
 
-def test_child_that_cannot_start_holds_up_no_other(boss, out):
-    def fail(out):
-        raise OSError("no such program")
-
-    boss.add(Child("web", fail))
+def test_child_that_cannot_start_again_holds_up_no_other(boss, out):
+    boss.add(Child("web", fails_after_the_first_time([])))
     boss.add(Child("queue", shell("echo begun; exit 1")))
     run_until(boss, lambda: len(lines_of(out, "queue")) == 3)
     assert "web cannot be started: no such program" in lines_of(out, "up")
+
+
+def test_child_that_cannot_start_at_all_is_an_error(boss):
+    with pytest.raises(FileNotFoundError):
+        boss.add(Child("web", lambda out: process.spawn(["/no/such/program"], out=out)))
 
 
 def test_child_for_once_is_not_started_again_after_it_has_succeeded(boss, out):

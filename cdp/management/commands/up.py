@@ -29,7 +29,6 @@ _SLOW_SECONDS = 30.0  # after which we say what the start is waiting for
 
 class Command(BaseCommand):
     help = "Runs the whole product until Ctrl+C: database, web, pipeline and queue."
-    requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
         boss = supervisor.Supervisor(sys.stdout)
@@ -42,10 +41,10 @@ class Command(BaseCommand):
                 stack.callback(boss.stop)
                 if is_embedded:
                     _start_database(boss)
-                welcome = _Welcome(boss, password=_set_up())
+                welcome = _Welcome(boss, listener.getsockname()[1], password=_set_up())
+                stack.callback(welcome.tell_password)
                 _start_children(boss, listener)
                 boss.run(welcome.check)
-                welcome.tell_password()
         except (embedded.EmbeddedError, web.PortError) as error:
             raise CommandError(str(error)) from None
         except OperationalError as error:
@@ -100,8 +99,9 @@ def _manage(*arguments: str, keep_open: socket.socket | None = None) -> supervis
 class _Welcome:
     """Says where the product is to be found as soon as all of it works; then the demo loads."""
 
-    def __init__(self, boss: supervisor.Supervisor, password: str | None) -> None:
+    def __init__(self, boss: supervisor.Supervisor, port: int, password: str | None) -> None:
         self._boss = boss
+        self._port = port
         self._password = password
         self._began_at = self._polled_at = time.monotonic()
         self._is_said = False
@@ -112,7 +112,7 @@ class _Welcome:
         if self._is_said or time.monotonic() - self._polled_at < _POLL_SECONDS:
             return
         self._polled_at = time.monotonic()
-        parts = _parts()
+        parts = _parts(self._port)
         if set(parts.values()) == {"ok"}:
             self._say_welcome()
         elif time.monotonic() - self._began_at > _SLOW_SECONDS and not self._is_slow:
@@ -130,7 +130,7 @@ class _Welcome:
         connections.close_all()
         known = "as chosen before (manage.py changepassword admin sets a new one)"
         lines = {
-            "Open": f"http://{_public_host()}:{settings.PORT}/",
+            "Open": f"http://{_public_host()}:{self._port}/",
             "User": ensure_admin.NAME,
             "Password": f"{self._password} (shown only now)" if self._password else known,
             "Write key": f"{source.write_key} ({source.name})" if source else "none yet",
@@ -144,10 +144,10 @@ class _Welcome:
             self._boss.add(Child("demo", _manage("demo", "--once"), is_once=True))
 
 
-def _parts() -> dict[str, str]:
+def _parts(port: int) -> dict[str, str]:
     """Return what /readyz says of each part; nothing while it does not answer."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # noqa: S104
-    link = HTTPConnection(host, settings.PORT, timeout=0.5)
+    link = HTTPConnection(host, port, timeout=0.5)
     try:
         link.request("GET", "/readyz")
         parts: dict[str, str] = json.loads(link.getresponse().read())["parts"]
