@@ -17,6 +17,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework import exceptions, permissions, status
 from rest_framework.decorators import action
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import Route, SimpleRouter
@@ -27,6 +28,7 @@ from activation import outbox
 from cdp import erasure
 from customers import api as customers_api
 from customers import apikit, spelling
+from customers.imports.api import ImportViewSet
 from customers.models import Customer, CustomerField
 from segments import api as segments_api
 from segments import definitions, explain
@@ -112,10 +114,14 @@ class SegmentViewSet(segments_api.SegmentViewSet):
 router = Router()
 router.register("customer-fields", CustomerFieldViewSet, basename="customer-field")
 router.register("customers", CustomerViewSet, basename="customer")
+router.register("imports", ImportViewSet, basename="import")
 router.register("segments", SegmentViewSet, basename="segment")
 router.register("destinations", activation_api.DestinationViewSet, basename="destination")
 router.register("triggers", activation_api.TriggerViewSet, basename="trigger")
 router.register("deliveries", activation_api.DeliveryViewSet, basename="delivery")
+
+# The name of a file takes no slash; the router's address for it has one, as all others do.
+errors_of_import = ImportViewSet.as_view({"get": "errors"}, schema=None, detail=True)
 
 
 class SchemaView(SpectacularAPIView):
@@ -127,6 +133,7 @@ class SchemaView(SpectacularAPIView):
         OpenApiYamlRenderer,
         OpenApiYamlRenderer2,
     ]
+    content_negotiation_class = DefaultContentNegotiation
     throttle_classes = ()
 
     @extend_schema(exclude=True)

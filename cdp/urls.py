@@ -18,6 +18,7 @@ urlpatterns = [
     path("demo/", include("cdp.demo.urls")),
     path("api/schema/", api.SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    path("api/imports/<int:pk>/errors.csv", api.errors_of_import),
     path("api/", include(api.router.urls)),
     re_path(r"^api/", api.NowhereView.as_view()),
 ]

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.utils.functional import Promise
-from rest_framework import exceptions, parsers, renderers, status
+from rest_framework import exceptions, negotiation, parsers, renderers, status
 
 from customers import apikit, exact
 
@@ -114,6 +114,15 @@ class ExactJSONRenderer(renderers.BaseRenderer):
             return orjson.dumps(data, _other, orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
         except orjson.JSONEncodeError:  # an integer of more than 64 bits
             return exact.dumps(_plain(data)).encode()
+
+
+class FirstRenderer(negotiation.DefaultContentNegotiation):
+    """Answers as the view does, whatever the client says it would accept."""
+
+    def select_renderer(
+        self, request: Any, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        return renderers[0], renderers[0].media_type
 
 
 def _other(value: Any) -> Any:

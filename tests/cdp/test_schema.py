@@ -2,6 +2,7 @@
 
 import json
 import os
+from io import BytesIO
 
 import pytest
 import schemathesis
@@ -16,6 +17,7 @@ from schemathesis.specs.openapi import checks
 from activation import destinations, outbox, triggers
 from activation.models import Destination, Trigger
 from cdp import apikeys
+from customers import imports
 
 EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60")) // 12  # of each operation
 
@@ -48,9 +50,11 @@ def stored(make_field, make_customer, make_segment, settings):
     destinations.save(destination)
     trigger = Trigger(key="x", name="X", segment=segment, destination=destination)
     triggers.save(trigger)
+    run = imports.create(BytesIO(b"customerId,age\n1,2\n"), name="ages.csv")
     return {
         "customer-fields": {"name": "age"},
         "customers": {"id": customer.pk},
+        "imports": {"id": run.pk},
         "segments": {"key": "x"},
         "destinations": {"key": "x"},
         "triggers": {"key": "x"},
