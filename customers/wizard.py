@@ -164,7 +164,6 @@ class ImportAdmin(ProductAdmin):
             "kinds": [(key, each, each.sources and each.sources()) for key, each in self._kinds()],
             "chosen": kind if kind in self.kinds else next(iter(self.kinds)),
             "steps": list(_steps(1)),
-            "known": list(fields.known().values())[:3],
         }
         return adminkit.page(
             request, "customers/import_choose.html", context, title="Import a file", model=Import

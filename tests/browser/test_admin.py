@@ -4,7 +4,8 @@ import pytest
 from django.utils import timezone
 
 from cdp import figures
-from customers.models import Customer
+from customers import imports
+from customers.models import Customer, Import
 from events.models import Event
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -129,3 +130,35 @@ def test_chart_of_home_is_drawn_and_told_as_a_table(admin, nina):
     page.wait_for_function("Object.keys(Chart.instances).length === 1")
     page.get_by_text("The figures as a table").click()
     assert page.get_by_role("columnheader", name="Page Viewed").is_visible()
+
+
+def test_file_is_checked_mended_and_imported_as_a_marketer_would(admin, make_field, tmp_path):
+    make_field("email", label="E-mail")
+    make_field("points", "number")
+    file = tmp_path / "people.csv"
+    file.write_text(
+        "customerId,fieldName,fieldValue\n"
+        "C1,emial,anna@example.ch\nC1,points,many\nC2,points,5\nC2,shoeSize,42\n"
+    )
+    page = admin.page
+    admin.open("customers/customerfield/")
+    page.get_by_role("link", name="Upload values (CSV)").click()
+    page.get_by_label("File").set_input_files(file)
+    assert page.get_by_text("people.csv").is_visible()
+    page.get_by_role("button", name="Check the file").click()
+    page.get_by_text("You can leave this page").wait_for()
+    imports.check(Import.objects.get().pk)
+    page.get_by_text("is not a number").wait_for()
+    page.get_by_label("What to do with emial").select_option(label="E-mail")
+    page.get_by_label("What to do with shoeSize").select_option(label="Number")
+    page.get_by_role("button", name="Check again").first.click()
+    page.get_by_text("You can leave this page").wait_for()
+    imports.check(Import.objects.get().pk)
+    page.get_by_role("button", name="Import 3 values").click()
+    page.get_by_text("You can leave this page").wait_for()
+    imports.apply(Import.objects.get().pk)
+    page.get_by_text("3 lines are in, 1 was skipped").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download these lines").click()
+    assert "points,many" in download.value.path().read_text()
+    assert Customer.objects.get(external_id="C1").fields == {"email": "anna@example.ch"}
