@@ -23,9 +23,9 @@ INSTANT = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?\s?(Z|[+-]\d\d(:?\
 WITH_OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
 ONCE_OR_NEVER = {("at_least", 1), ("more_than", 0), ("at_most", 0), ("less_than", 1), ("is", 0)}
 BUILT_INS = {
-    "@first_seen": "c.first_seen_at",
-    "@last_seen": "c.last_seen_at",
-    "@identified": "(c.external_id IS NOT NULL)",
+    "@first_seen": "customer.first_seen_at",
+    "@last_seen": "customer.last_seen_at",
+    "@identified": "(customer.external_id IS NOT NULL)",
 }
 
 
@@ -51,12 +51,16 @@ class Names:
 
 @dataclass
 class Compiled:
-    """SQL texts that share `parameters` and the FROM clause written by `select`."""
+    """SQL texts over the customers `c` of the FROM clause that `source` writes.
+
+    Each distinct text is computed once for each customer, as a column of c; rules combine columns.
+    """
 
     parameters: dict[str, Any] = field(default_factory=dict)
-    aggregates: dict[str, str] = field(default_factory=dict)  # SQL -> column of a
-    event_ids: set[int] = field(default_factory=set)
+    aggregates: dict[str, str] = field(default_factory=dict)  # SQL over e -> column of a
+    columns: dict[str, str] = field(default_factory=dict)  # SQL over a and customer -> column of c
     sequences: dict[str, str] = field(default_factory=dict)  # SQL -> alias
+    event_ids: set[int] = field(default_factory=set)
     earliest: set[timedelta | None] = field(default_factory=set)
     _bound: dict[Any, str] = field(default_factory=dict)
 
@@ -68,26 +72,44 @@ class Compiled:
         return f"%({name})s"
 
     def aggregate(self, text: str) -> str:
-        """A column that holds this aggregate of the customer's events."""
+        """This aggregate of the customer's events, for use in a column."""
         return "a." + self.aggregates.setdefault(text, f"a{len(self.aggregates)}")
 
+    def column(self, text: str) -> str:
+        """The column of c that holds this text."""
+        return "c." + self.columns.setdefault(text, f"x{len(self.columns)}")
+
     def source(self, scope: str) -> str:
-        """The FROM clause: customers `c` in scope, aggregates `a` and sequences beside them.
+        """The FROM clause: customers `c` in scope who were not merged, with their columns.
 
         `scope` is a condition with {id} for the customer's id, such as "{id} = ANY(%(ids)s)".
         """
-        joins = ["customers_customer c"]
+        joins = ["customers_customer customer"]
         if self.aggregates:
-            columns = ",\n".join(f"{text} AS {name}" for text, name in self.aggregates.items())
-            joins.append(
-                f"LEFT JOIN (SELECT e.customer_id, {columns}\n"
-                f"FROM events_event e WHERE {self._events_in(scope)}\n"
-                "GROUP BY e.customer_id) a ON a.customer_id = c.id"
-            )
+            joins.append(f"LEFT JOIN ({self._events(scope)}) a ON a.customer_id = customer.id")
         for text, alias in self.sequences.items():
             body = text.replace("{scope}", scope.format(id="e.customer_id"))
-            joins.append(f"LEFT JOIN ({body}) {alias} ON {alias}.customer_id = c.id")
-        return "\n".join(joins)
+            joins.append(f"LEFT JOIN ({body}) {alias} ON {alias}.customer_id = customer.id")
+        joined = "\n".join(joins)
+        where = f"customer.merged_into_id IS NULL AND {scope.format(id='customer.id')}"
+        return f"(SELECT customer.id{self._columns()}\nFROM {joined}\nWHERE {where} OFFSET 0) c"
+
+    def source_of_active(self) -> str:
+        """The FROM clause for those who have events of the names in question, and them only.
+
+        It reads no customers, so no column may; merged customers have no events.
+        """
+        return f"(SELECT a.customer_id AS id{self._columns()}\nFROM ({self._events('true')}) a) c"
+
+    def _columns(self) -> str:
+        return "".join(f",\n{text} AS {name}" for text, name in self.columns.items())
+
+    def _events(self, scope: str) -> str:
+        columns = ",\n".join(f"{text} AS {name}" for text, name in self.aggregates.items())
+        return (
+            f"SELECT e.customer_id, {columns}\nFROM events_event e\n"
+            f"WHERE {self._events_in(scope)}\nGROUP BY e.customer_id"
+        )
 
     def _events_in(self, scope: str) -> str:
         """Which events are read at all: by name, customer, and the longest window."""
@@ -101,10 +123,10 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Truth:
-    """A condition as SQL over c and a: whether it `holds` (never null), and when that may change.
+    """A rule as SQL over c: whether it `holds` (never null), and when that may change.
 
-    `next` is never null either: infinity when time alone cannot change it. `value` is what was
-    compared, for people.
+    `next` is never null either: infinity when time alone cannot change it. `value` is what a
+    condition compares, as SQL beneath c.
     """
 
     holds: str
@@ -132,10 +154,14 @@ def clock(now: datetime, zone: ZoneInfo) -> dict[str, datetime]:
 
 
 class Compiler:
-    """Compiles rules into one `Compiled`; ask `truth` for each, then `out.source` for the FROM."""
+    """Compiles rules into one `Compiled`; ask `truth` for each, then `out.source` for the FROM.
 
-    def __init__(self, names: Names) -> None:
+    With `watch` it also finds when time alone may change a condition, without it never.
+    """
+
+    def __init__(self, names: Names, *, watch: bool = True) -> None:
         self.names = names
+        self.watch = watch
         self.out = Compiled()
         self._truths: dict[rules.Condition, Truth] = {}
 
@@ -144,10 +170,9 @@ class Compiler:
         truth = self.truth(rule)
         if audience == "everyone":
             return truth
-        known = "c.external_id IS NOT NULL"
-        if audience == "anonymous":
-            known = "c.external_id IS NULL"
-        return _all([Truth(f"({known})", NEVER), truth])
+        known = "IS NULL" if audience == "anonymous" else "IS NOT NULL"
+        belongs = self.out.column(f"customer.external_id {known}")
+        return _all([Truth(belongs, NEVER), truth])
 
     def truth(self, rule: rules.Rule) -> Truth:
         match rule:
@@ -158,11 +183,29 @@ class Compiler:
             case rules.Not(inner):
                 truth = self.truth(inner)
                 return Truth(f"(NOT {truth.holds})", truth.next)
+            case rules.Within(_, audience, inner):
+                return self.segment(inner, audience)
         if rule not in self._truths:
             self._truths[rule] = self._condition(rule)
         return self._truths[rule]
 
+    def value(self, rule: rules.Condition) -> str:
+        """The column with what a condition compares, as JSON; null where there is nothing to show.
+
+        Only after `truth` of the same condition.
+        """
+        value = "NULL" if isinstance(rule, rules.Within) else self._truths[rule].value
+        return self.out.column("NULL::jsonb" if value == "NULL" else f"to_jsonb({value})")
+
     def _condition(self, rule: rules.Condition) -> Truth:
+        """The condition in columns of its own."""
+        truth = self._uncached(rule)
+        following = truth.next
+        if following != NEVER:
+            following = self.out.column(following)
+        return Truth(self.out.column(truth.holds), following, truth.value)
+
+    def _uncached(self, rule: rules.Condition) -> Truth:
         match rule:
             case rules.Field():
                 return self._field(rule)
@@ -170,14 +213,13 @@ class Compiler:
                 return self._event(rule)
             case rules.Sequence():
                 return self._sequence(rule)
-            case rules.Within(_, audience, inner):
-                return self.segment(inner, audience)
             case rules.Member(segment_id):
                 return Truth(
-                    "EXISTS (SELECT FROM segments_membership m WHERE m.customer_id = c.id"
+                    "EXISTS (SELECT FROM segments_membership m WHERE m.customer_id = customer.id"
                     f" AND m.segment_id = {self.out.bind(segment_id)})",
                     NEVER,
                 )
+        raise TypeError(rule)
 
     # Fields
 
@@ -186,11 +228,16 @@ class Compiler:
         if rule.name in BUILT_INS:
             value = BUILT_INS[rule.name]
         else:
-            text = f"(c.fields ->> {self.out.bind(rule.name)}::text)"
-            value = _field_value(text, f"c.fields -> {self.out.bind(rule.name)}::text", kind)
+            text = f"(customer.fields ->> {self.out.bind(rule.name)}::text)"
+            value = _field_value(text, f"customer.fields -> {self.out.bind(rule.name)}::text", kind)
         holds = self._passes(value, rule.test, none_counts=True)
-        changes = [_if_later(moment) for moment in self._boundaries(value, rule.test)]
-        return Truth(holds, _earliest(changes), value)
+        return Truth(holds, _earliest(self._turns_at(value, rule.test)), value)
+
+    def _turns_at(self, value: str, test: rules.Test) -> list[str]:
+        """The instants to come at which a test of this value turns by itself."""
+        if not self.watch:
+            return []
+        return [_if_later(moment) for moment in self._boundaries(value, test)]
 
     # Events
 
@@ -205,9 +252,10 @@ class Compiler:
         inside = f"{matching} AND {self._inside(rule.window)}"
         value = self._measure(rule, inside)
         holds = self._passes(value, rule.test, none_counts=False)
-        changes = self._window_changes(rule, matching, inside, value)
-        changes += self._filter_changes(static, moments)
-        changes += [_if_later(moment) for moment in self._boundaries(value, rule.test)]
+        changes = self._turns_at(value, rule.test)
+        if self.watch:
+            changes += self._window_changes(rule, matching, inside)
+            changes += self._filter_changes(static, moments)
         return Truth(holds, _earliest(changes), value)
 
     def _matching(
@@ -321,9 +369,7 @@ class Compiler:
 
     # When time alone changes a condition
 
-    def _window_changes(
-        self, rule: rules.Event, matching: str, inside: str, value: str
-    ) -> list[str]:
+    def _window_changes(self, rule: rules.Event, matching: str, inside: str) -> list[str]:
         """Instants at which an event enters or leaves the window, as columns; null for never."""
         window = rule.window
         since, delay = NOW, timedelta(0)
@@ -401,21 +447,28 @@ class Compiler:
                 f" ORDER BY t, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS p{n}"
                 f" FROM ({inner}) o{n}) q{n}"
             )
-        done = f"SELECT customer_id, bool_or(r{len(steps) - 1}) AS r FROM ({inner}) s"
+        last = f"SELECT customer_id, bool_or(r{len(steps) - 1}) AS r FROM ({inner}) s"
         alias = self.out.sequences.setdefault(
-            f"{done} GROUP BY customer_id", f"s{len(self.out.sequences)}"
+            f"{last} GROUP BY customer_id", f"s{len(self.out.sequences)}"
         )
         self.out.earliest.add(rule.window.last if isinstance(rule.window, rules.Sliding) else None)
         for step in rule.steps:
             self.out.event_ids.update(self.names.events_called(step.names))
+        done = f"({alias}.r IS TRUE)"
+        changes = self._sequence_changes(rule, any_step) if self.watch else []
+        return Truth(done, _earliest(changes), done)
+
+    def _sequence_changes(self, rule: rules.Sequence, any_step: str) -> list[str]:
+        """Instants at which an event of any step enters or leaves the window, or a filter turns."""
         as_event = rules.Event((), (), rule.window, "sum", None, rules.Test("exists", "number"))
         matching = f"({any_step})"
-        inside = f"{matching} AND {self._inside(rule.window)}"
-        changes = self._window_changes(as_event, matching, inside, "NULL")
+        changes = self._window_changes(
+            as_event, matching, f"{matching} AND {self._inside(rule.window)}"
+        )
         for step in rule.steps:
             ids = self.names.events_called(step.names)
             changes += self._filter_changes(*self._matching(ids, step.where))
-        return Truth(f"({alias}.r IS TRUE)", _earliest(changes), f"({alias}.r IS TRUE)")
+        return changes
 
     def _step(self, step: rules.Step) -> str:
         static, moving = self._matching(self.names.events_called(step.names), step.where)

@@ -55,7 +55,8 @@ def explain(segment: Segment, customer_id: int, now: datetime | None = None) -> 
     conditions = list(rules.conditions(tree))
     each = [compiler.truth(condition) for condition in conditions]
     columns = [truth.holds, f"NULLIF({truth.next}, 'infinity')"]
-    columns += [part for one in each for part in (f"to_jsonb({_shown(one.value)})", one.holds)]
+    for condition, one in zip(conditions, each, strict=True):
+        columns += [compiler.value(condition), one.holds]
     source = compiler.out.source(BY_ID)
     parameters = compiler.out.parameters | {"ids": [customer_id]}
     row = sql.values_of(source, columns, parameters | clock(now, evaluation.zone()))
@@ -91,10 +92,6 @@ def _next_change(
         if belongs != member:
             return moment
     return None
-
-
-def _shown(value: str) -> str:
-    return "NULL::text" if value == "NULL" else value
 
 
 def threshold(rule: Any, path: str) -> Any:

@@ -49,20 +49,25 @@ def preview(
     is meant for. Raises `parsing.RuleError`.
     """
     tree = parsing.parse(rule, evaluation.known(editing))
-    compiler = Compiler(evaluation.names())
-    truth = compiler.segment(tree, audience)
     conditions = list(rules.conditions(tree))
+    compiler = Compiler(evaluation.names(), watch=False)
+    truth = compiler.segment(tree, audience)
     each = [compiler.truth(condition).holds for condition in conditions]
-    zone = evaluation.zone()
-    found = sql.counts(
-        compiler.out.source(EVERYBODY),
+    by_events = _needs_events(tree, audience, conditions)
+    total, count, *counts, sample, ids = sql.counts(
+        compiler.out.source_of_active() if by_events else compiler.out.source(EVERYBODY),
         truth.holds,
         each,
-        compiler.out.parameters | clock(as_of or database_clock.now(), zone),
+        compiler.out.parameters | clock(as_of or database_clock.now(), evaluation.zone()),
         sample=SAMPLE,
         members=MAX_MEMBERS if members else 0,
     )
-    total, count, *counts, sample, ids = found
+    if by_events:
+        idle = sql.count_customers() - total
+        total += idle
+        counts = [
+            n + idle * rules.holds_for_blank(one) for n, one in zip(counts, conditions, strict=True)
+        ]
     return Preview(
         count=count,
         total=total,
@@ -73,4 +78,16 @@ def preview(
         ],
         sample=sample or [],
         members=(ids or []) if members else None,
+    )
+
+
+def _needs_events(tree: rules.Rule, audience: str, conditions: list[rules.Condition]) -> bool:
+    """Whether only customers with events can belong, and nothing but events decides.
+
+    Then customers need not be read: all others are alike, and are counted.
+    """
+    return (
+        audience == "everyone"
+        and all(isinstance(condition, rules.Event) for condition in conditions)
+        and not rules.holds_for_blank(tree)
     )

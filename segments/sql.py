@@ -42,7 +42,7 @@ def diff(
     `rows` holds (segment id, SQL of holds, SQL of next) for the FROM clause `source`. Writes the
     re-checks; returns (segment id, customer id, belongs) where that differs from the membership.
     """
-    values = ", ".join(f"({number}, {holds}, {due})" for number, holds, due in rows)
+    ids, holds, due = (", ".join(map(str, column)) for column in zip(*rows, strict=True))
     with _evaluating() as cursor:
         cursor.execute(
             f"""
@@ -50,8 +50,10 @@ def diff(
                 SELECT c.id AS customer_id, v.segment_id, v.holds,
                        NULLIF(v.due_at, 'infinity') AS due_at
                 FROM {source}
-                CROSS JOIN LATERAL (VALUES {values}) AS v (segment_id, holds, due_at)
-                WHERE c.merged_into_id IS NULL AND {scope.format(id="c.id")}
+                -- arrays: each row of a VALUES list would be prepared anew for each customer
+                CROSS JOIN LATERAL unnest(
+                    ARRAY[{ids}]::bigint[], ARRAY[{holds}], ARRAY[{due}]
+                ) AS v (segment_id, holds, due_at)
             ), settled AS (
                 DELETE FROM segments_recheck r USING evaluated e
                 WHERE r.customer_id = e.customer_id AND r.segment_id = e.segment_id
@@ -234,7 +236,7 @@ def counts(
     sample: int,
     members: int,
 ) -> tuple[Any, ...]:
-    """Evaluate a rule for everyone.
+    """Evaluate a rule for everyone in `source`.
 
     Returns (customers, members, then one count for each condition, sample of ids, ids of members
     or null).
@@ -249,7 +251,6 @@ def counts(
             SELECT count(*), count(*) FILTER (WHERE {rule}){each},
                    (array_agg(c.id) FILTER (WHERE {rule}))[1:{int(sample)}], {listed}
             FROM {source}
-            WHERE c.merged_into_id IS NULL
             """,
             parameters,
         )
@@ -257,11 +258,24 @@ def counts(
         return row
 
 
+def count_customers() -> int:
+    """Count the customers who were not merged, from two indexes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT (SELECT count(*) FROM customers_customer)
+                 - (SELECT count(*) FROM customers_customer WHERE merged_into_id IS NOT NULL)
+            """
+        )
+        number: int = cursor.fetchone()[0]
+        return number
+
+
 def plan(
     source: str, rule: str, parameters: Mapping[str, Any], *, analyze: bool
 ) -> tuple[str, str]:
     """Return the statement that finds all members of a rule, and the plan for it."""
-    text = f"SELECT c.id FROM {source}\nWHERE c.merged_into_id IS NULL AND {rule}"
+    text = f"SELECT c.id FROM {source}\nWHERE {rule}"
     how = "EXPLAIN (ANALYZE, BUFFERS)" if analyze else "EXPLAIN"
     with _evaluating() as cursor:
         written = cursor.mogrify(text, parameters)
@@ -272,12 +286,11 @@ def plan(
 def values_of(
     source: str, columns: Sequence[str], parameters: Mapping[str, Any]
 ) -> tuple[Any, ...] | None:
-    """Read SQL expressions over one customer, whose id is the parameter `ids`."""
+    """Read SQL expressions over the one customer of `source`."""
     with _evaluating() as cursor:
         cursor.execute(
             f"""
             SELECT {", ".join(columns)} FROM {source}
-            WHERE c.merged_into_id IS NULL AND c.id = ANY(%(ids)s)
             """,
             parameters,
         )
@@ -312,7 +325,7 @@ def differences(
     source: str, rule: str, parameters: Mapping[str, Any], segment_id: int
 ) -> tuple[int, int]:
     """Evaluate a rule for everyone; return how many would enter the segment, and leave it."""
-    with connection.cursor() as cursor:
+    with _evaluating() as cursor:
         cursor.execute(
             f"""
             SELECT count(*) FILTER (WHERE {rule} AND m.customer_id IS NULL),
@@ -320,7 +333,6 @@ def differences(
             FROM {source}
             LEFT JOIN segments_membership m
                 ON m.customer_id = c.id AND m.segment_id = %(segment_id)s
-            WHERE c.merged_into_id IS NULL
             """,
             {**parameters, "segment_id": segment_id},
         )
