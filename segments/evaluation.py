@@ -35,15 +35,14 @@ def known(editing: str | None = None) -> parsing.Known:
     """What rules may speak of now. A rule of the segment `editing` may not lead back to it."""
     types = dict(CustomerField.objects.values_list("name", "type"))
     sources = frozenset(Source.objects.values_list("key", flat=True))
-    segments = {segment.key: segment for segment in Segment.objects.all()}
 
     def reader(open_keys: tuple[str, ...]) -> parsing.Known:
         def segment(key: str, path: str) -> rules.Member | rules.Within:
             if key in open_keys:
                 raise parsing.RuleError(path, _cycle(open_keys, key))
-            if key not in segments:
+            found = Segment.objects.filter(key=key).first()
+            if found is None:
                 raise parsing.RuleError(path, f"There is no segment {key!r}.")
-            found = segments[key]
             if found.kind == SegmentKind.STATIC:
                 return rules.Member(found.pk, key)
             try:

@@ -19,12 +19,14 @@ from segments import memberships
 logger = logging.getLogger("cdp.pipeline")
 
 PAUSE_SECONDS = 0.5  # before the database is tried again
+OUTBOX_EVERY_SECONDS = 1.0  # it is looked after: retries that are due, tasks that have died
 REST = timedelta(seconds=1)  # at most, when nothing is waiting; a notification ends it
 
 
 class Command(BaseCommand):
     help = "Move facts from the inbox to segments and deliveries until told to stop."
     stopping = False
+    outbox_woken_at = 0.0
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="stop when nothing is waiting")
@@ -57,7 +59,9 @@ class Command(BaseCommand):
                 break
             moved += run(stage)
             health.beat("pipeline")
-        outbox.wake_due(clock.now())
+        if time.monotonic() - self.outbox_woken_at >= OUTBOX_EVERY_SECONDS:
+            outbox.wake_due(clock.now())
+            self.outbox_woken_at = time.monotonic()
         return moved
 
 
