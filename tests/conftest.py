@@ -10,7 +10,7 @@ from django.conf import settings
 
 from cdp import embedded
 
-pytest_plugins = ["tests.makers"]
+pytest_plugins = ["tests.makers", "tests.people"]
 
 _TEMPORARY = contextlib.ExitStack()
 

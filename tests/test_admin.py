@@ -7,14 +7,13 @@ import pytest
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from cdp import figures, navigation, roles
 from cdp.models import ApiKey
 from customers.models import Customer, CustomerField, FieldChange, Import
 from events.models import DiscoveredField, Event, Quarantine, Source
+from tests.people import queries_of
 
 MOST_QUERIES = 16  # of a list, the session, the user and the header included
 
@@ -24,40 +23,12 @@ def _fresh_figures():
     figures.forget()
 
 
-@pytest.fixture
-def staff(client, db):
-    """A client signed in as a superuser."""
-    client.force_login(User.objects.create_superuser("anna", first_name="Anna"))
-    return client
-
-
-@pytest.fixture
-def member(client, db):
-    """Sign in somebody with a role."""
-    roles.create(Group, Permission)
-
-    def sign_in(role):
-        user = User.objects.create_user(role.lower(), is_staff=True)
-        user.groups.add(Group.objects.get(name=role))
-        client.force_login(user)
-        return client
-
-    return sign_in
-
-
 def lists():
     """The address of every list in the admin."""
     return sorted(
         f"{model._meta.app_label}_{model._meta.model_name}"
         for model, model_admin in admin.site._registry.items()
     )
-
-
-def queries_of(client, address):
-    with CaptureQueriesContext(connection) as queries:
-        answer = client.get(address)
-    assert answer.status_code == 200, address
-    return len(queries)
 
 
 @pytest.fixture
