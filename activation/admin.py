@@ -309,7 +309,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_display: Any = (
         "shown_state",
         "shown_customer",
-        "trigger",
+        "shown_trigger",
         "shown_answer",
         "tries",
         "made",
@@ -362,6 +362,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if delivery.customer is None:
             return f"Customer {delivery.customer_id}"
         return adminkit.link(adminkit.customer_url(delivery.customer_id), delivery.customer)
+
+    @admin.display(description="Trigger")
+    def shown_trigger(self, delivery: Delivery) -> str:
+        return delivery.trigger.name
 
     @admin.display(description="Answer")
     def shown_answer(self, delivery: Any) -> SafeString | str:

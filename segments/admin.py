@@ -108,7 +108,7 @@ class SegmentAdmin(ProductAdmin):
     def used_by(self, segment: Any) -> SafeString | str:
         if not segment.uses:
             return "–"
-        return render_to_string("admin/segments/uses.html", {"uses": segment.uses[:3]})
+        return render_to_string("admin/segments/used_by.html", {"uses": segment.uses[:3]})
 
     @admin.display(description="Changed", ordering="updated_at")
     def changed(self, segment: Segment) -> SafeString | str:
