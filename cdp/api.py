@@ -14,7 +14,7 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer2,
 )
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework import exceptions, permissions, status
 from rest_framework.decorators import action
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -30,6 +30,8 @@ from customers import api as customers_api
 from customers import apikit, spelling
 from customers.imports.api import ImportViewSet
 from customers.models import Customer, CustomerField
+from events import api as events_api
+from events.models import Event
 from segments import api as segments_api
 from segments import definitions, explain
 from segments.memberships import Transition
@@ -71,6 +73,13 @@ class CustomerViewSet(customers_api.CustomerViewSet):
         """Erase a customer with everything that is known about them. It cannot be undone."""
         erasure.forget([self.get_object().pk])
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses=events_api.EventSerializer(many=True), filters=False)
+    @action(detail=True, resource="events", model=Event)
+    def events(self, request: Request, pk: str) -> Response:
+        """What the customer did, as it was received, the latest first."""
+        rows = Event.objects.filter(customer=self.get_object()).select_related("name", "source")
+        return self._page(rows, events_api.EventSerializer)
 
     @extend_schema(responses=segments_api.MembershipSerializer(many=True), filters=False)
     @action(
@@ -115,6 +124,10 @@ router = Router()
 router.register("customer-fields", CustomerFieldViewSet, basename="customer-field")
 router.register("customers", CustomerViewSet, basename="customer")
 router.register("imports", ImportViewSet, basename="import")
+router.register("events", events_api.EventViewSet, basename="event")
+router.register("event-names", events_api.EventNameViewSet, basename="event-name")
+router.register("sources", events_api.SourceViewSet, basename="source")
+router.register("quarantine", events_api.QuarantineViewSet, basename="quarantine")
 router.register("segments", SegmentViewSet, basename="segment")
 router.register("destinations", activation_api.DestinationViewSet, basename="destination")
 router.register("triggers", activation_api.TriggerViewSet, basename="trigger")
@@ -145,6 +158,14 @@ class SchemaView(SpectacularAPIView):
 def _schema() -> Any:
     """Describe the API: a quarter of a second, and the same for everyone."""
     return SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """The description as a page, where requests can be tried; nothing comes from outside."""
+
+    template_name = "cdp/api_docs.html"
+    title = "API of the CDP"
+    throttle_classes = ()
 
 
 class NowhereView(APIView):

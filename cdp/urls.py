@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from cdp import api, health, home
 
@@ -17,7 +16,7 @@ urlpatterns = [
     path("", include("events.urls")),
     path("demo/", include("cdp.demo.urls")),
     path("api/schema/", api.SchemaView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    path("api/docs/", api.DocsView.as_view(), name="docs"),
     path("api/imports/<int:pk>/errors.csv", api.errors_of_import),
     path("api/", include(api.router.urls)),
     re_path(r"^api/", api.NowhereView.as_view()),
