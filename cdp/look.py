@@ -65,12 +65,15 @@ UNFOLD: dict[str, Any] = {
     },
 }
 
+# The few rules of style that stand in the page of the API's documentation, which is Swagger's.
+_SWAGGER_STYLE = "'sha256-MMpT0iDxyjALd9PdfepImGX3DBfJPXZ4IlDWdPAgtn0='"
+
 # Strict wherever the product answers a browser outside the admin.
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
         "default-src": [SELF],
         "script-src": [SELF, NONCE],
-        "style-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE, _SWAGGER_STYLE],
         "img-src": [SELF, "data:"],
         "object-src": [NONE],
         "base-uri": [SELF],

@@ -15,6 +15,7 @@ from events.models import Source
 from segments.models import Segment
 
 DEMO_SOURCE_KEYS = ("demo-online", "demo-till")
+DEMO = "Demo"
 FOUND_AT_MOST = 8  # of each kind, by the search of the sidebar
 
 
@@ -33,6 +34,13 @@ class Entry(NamedTuple):
 
 GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("", (Entry("Home", "home", "admin:index"),)),
+    (
+        DEMO,
+        (
+            Entry("Demo shop", "storefront", "demo:shop"),
+            Entry("E-mail tool", "mark_email_unread", "demo:email-tool"),
+        ),
+    ),
     (
         "Audience",
         (
@@ -125,6 +133,8 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar as unfold wants it: what exists and the user may see."""
     shown = []
     for title, entries in GROUPS:
+        if title == DEMO and not _is_demo(request):
+            continue
         items = [item for entry in entries if (item := _item(entry, request))]
         if items:
             shown.append({"title": title, "items": items})
@@ -191,5 +201,13 @@ def environment(request: HttpRequest) -> tuple[str, str] | None:
     """Say in the header of every page that what one sees is made up, as long as it is."""
     if not request.user.is_authenticated:
         return None
-    is_demo = Source.objects.filter(key__in=DEMO_SOURCE_KEYS).exists()
-    return ("Demo data", "info") if is_demo else None
+    return ("Demo data", "info") if _is_demo(request) else None
+
+
+def _is_demo(request: HttpRequest) -> bool:
+    """Say whether the demo is loaded, asking the database once for each request."""
+    known: bool | None = getattr(request, "cdp_is_demo", None)
+    if known is None:
+        known = Source.objects.filter(key__in=DEMO_SOURCE_KEYS).exists()
+        request.cdp_is_demo = known  # type: ignore[attr-defined]
+    return known

@@ -30,7 +30,7 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("shown_name", "email", "roles", "active", "last_seen")
+    list_display = ("shown_name", "shown_email", "roles", "active", "last_seen")
     list_filter = ("groups", "is_active")
     search_help_text = "Name or e-mail"
     actions = None
@@ -67,6 +67,10 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
     @admin.display(description="User", ordering="username")
     def shown_name(self, user: User) -> SafeString:
         return adminkit.stacked(user.get_full_name() or user.username, user.username)
+
+    @admin.display(description="E-mail", ordering="email", empty_value="–")
+    def shown_email(self, user: User) -> str | None:
+        return user.email or None
 
     @admin.display(description="Roles")
     def roles(self, user: User) -> SafeString:

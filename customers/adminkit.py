@@ -55,6 +55,7 @@ class ProductAdmin(ModelAdmin):
 
     empty = Empty("inbox", "Nothing here yet", "")
     add_text = "Add"
+    empty_value_display = "–"
     show_full_result_count = False
     show_add_link = False  # ours says what it adds
     list_per_page = PAGE_SIZE

@@ -84,7 +84,7 @@ class ImportAdmin(ProductAdmin):
             imports.start_check_again,
         )
     }
-    list_display = ("shown_file", "shown_state", "lines", "customers", "created_by", "started")
+    list_display = ("shown_file", "shown_state", "lines", "customers", "uploaded_by", "started")
     list_filter = ("state", "kind")
     actions = None
     ordering = ("-id",)
@@ -121,6 +121,10 @@ class ImportAdmin(ProductAdmin):
             return "–"
         new = formats.number(run.customers_created)
         return adminkit.stacked(f"{new} new", f"{formats.number(run.customers_updated)} updated")
+
+    @admin.display(description="Uploaded by", empty_value="–")
+    def uploaded_by(self, run: Import) -> str | None:
+        return run.created_by or None
 
     @admin.display(description="When")
     def started(self, run: Import) -> SafeString | str:

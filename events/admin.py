@@ -166,7 +166,7 @@ def _event_counts() -> tuple[int, dict[int, int]]:
 class EventNameAdmin(ReadOnlyAdmin):
     """The kinds of events that have arrived."""
 
-    list_display = ("name", "counted", "first_seen")
+    list_display = ("shown_name", "counted", "first_seen")
     list_display_links = None
     search_fields = ("name",)
     search_help_text = "Name"
@@ -179,6 +179,10 @@ class EventNameAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return EventNameChangeList
+
+    @admin.display(description="Name", ordering="name")
+    def shown_name(self, name: EventName) -> str:
+        return name.name
 
     @admin.display(description="Events")
     def counted(self, name: Any) -> SafeString:
@@ -210,7 +214,7 @@ class ReplayedFilter(admin.SimpleListFilter):
 class QuarantineAdmin(ReadOnlyAdmin):
     """Events that could not be taken, with the reason; mended, they can be sent through again."""
 
-    list_display = ("shown_reason", "source", "received", "shown_state")
+    list_display = ("shown_reason", "sent_by", "received", "shown_state")
     list_filter = (ReplayedFilter, "source", "code")
     list_select_related = ("source",)
     ordering = ("-id",)
@@ -229,6 +233,10 @@ class QuarantineAdmin(ReadOnlyAdmin):
     @admin.display(description="Why")
     def shown_reason(self, row: Quarantine) -> SafeString:
         return adminkit.stacked(row.message, _name_of(row.body))
+
+    @admin.display(description="Source")
+    def sent_by(self, row: Quarantine) -> str:
+        return row.source.name
 
     @admin.display(description="Received")
     def received(self, row: Quarantine) -> SafeString | str:
