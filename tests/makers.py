@@ -79,7 +79,8 @@ def make_segment(db):
 
     def make(rule, key=None, audience="everyone", *, fill=True, **more):
         key = key or f"segment-{next(_serial)}"
-        segment = Segment(key=key, name=key.title(), rule=rule, audience=audience, **more)
+        options = {"name": key.title()} | more
+        segment = Segment(key=key, rule=rule, audience=audience, **options)
         definitions.save(segment)
         while fill and filling.fill_next():
             pass
