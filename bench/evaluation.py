@@ -65,9 +65,7 @@ RULES = {
     "3 visits in 30 days": {"event": "Page Viewed", "op": "at_least", "value": 3} | last(30),
     "no order in 90 days": ORDER | NEVER | last(90),
     "lives in Zürich": {"field": "city", "op": "is", "value": "Zürich"},
-    "cart without order": {
-        "all": [{"event": "Product Added"} | last(7), ORDER | NEVER | last(7)]
-    },
+    "cart without order": {"all": [{"event": "Product Added"} | last(7), ORDER | NEVER | last(7)]},
     "first order in 30 days": ORDER
     | {"measure": "first", "property": "@time", "op": "in_last"}
     | {"value": {"last": 30, "unit": "days"}},

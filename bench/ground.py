@@ -76,7 +76,8 @@ CUSTOMERS = """
     INSERT INTO customers_customer (external_id, fields, first_seen_at, last_seen_at)
     SELECT CASE WHEN n %% 5 > 0 THEN 'C' || n END,
            jsonb_build_object(
-               'city', (ARRAY['Basel', 'Bern', 'Genève', 'Lausanne', 'Lugano', 'Zürich'])[1 + n %% 6],
+               'city', (ARRAY['Basel', 'Bern', 'Genève', 'Lausanne', 'Lugano', 'Zürich'])
+                           [1 + n %% 6],
                'points', n %% 1000,
                'birthday', to_char(timestamp '1950-01-01' + n %% 20000 * interval '1 day',
                                    'YYYY-MM-DD"T"HH24:MI:SS"Z"'),

@@ -19,7 +19,8 @@ def run() -> Iterator[Row]:
         """Have so many segments, each with a rule of its own."""
         for n in range(Segment.objects.count(), count):
             name = [*RULES][n % len(RULES)]
-            extra = {"event": f"Custom {1 + n % 30}", "op": "at_most", "value": n} | last(1 + n % 60)
+            rare = {"event": f"Custom {1 + n % 30}", "op": "at_most", "value": n}
+            extra = rare | last(1 + n % 60)
             rule = {"any": [RULES[name], {"not": extra}]}
             definitions.save(Segment(key=f"s{n}", name=name, rule=rule))
         # Filled by hand with nobody: the batch finds its own.
