@@ -6,6 +6,7 @@ from typing import Any
 
 import django_filters
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import (
     OpenApiJsonRenderer,
@@ -13,6 +14,7 @@ from drf_spectacular.renderers import (
     OpenApiYamlRenderer,
     OpenApiYamlRenderer2,
 )
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework import exceptions, permissions, status
@@ -25,7 +27,7 @@ from rest_framework.views import APIView
 
 from activation import api as activation_api
 from activation import outbox
-from cdp import erasure
+from cdp import erasure, export
 from customers import api as customers_api
 from customers import apikit, spelling
 from customers.imports.api import ImportViewSet
@@ -73,6 +75,18 @@ class CustomerViewSet(customers_api.CustomerViewSet):
         """Erase a customer with everything that is known about them. It cannot be undone."""
         erasure.forget([self.get_object().pk])
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    @action(detail=True, also_reads=("events", "segments", "activation"))
+    def export(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """All that is known about the customer: values and their origin, events, segments, sent."""
+        customer = self.get_object()
+        name = f'attachment; filename="customer-{customer.pk}.json"'
+        return StreamingHttpResponse(
+            export.person(customer),
+            content_type="application/json",
+            headers={"Content-Disposition": name},
+        )
 
     @extend_schema(responses=events_api.EventSerializer(many=True), filters=False)
     @action(detail=True, resource="events", model=Event)

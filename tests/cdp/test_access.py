@@ -31,6 +31,7 @@ SCOPES = {
     },
     "customers/1/changes/": {"get": "customers:read"},
     "customers/1/events/": {"get": "events:read"},
+    "customers/1/export/": {"get": "customers:read events:read segments:read activation:read"},
     "customers/1/identifiers/": {"get": "customers:read"},
     "customers/1/merges/": {"get": "customers:read"},
     "customers/1/memberships/": {"get": "segments:read"},
@@ -42,7 +43,7 @@ SCOPES = {
     "quarantine/1/": {"get": "events:read"},
     "quarantine/1/replay/": {"post": "events:write"},
     "sources/": {m: f"sources:{r}" for m, r in READ_WRITE.items()},
-    "sources/x/": {"get": "sources:read", "patch": "sources:write"},
+    "sources/x/": {"get": "sources:read", "put": "sources:write", "patch": "sources:write"},
     "sources/x/rotate/": {"post": "sources:write"},
     "imports/": {m: f"imports:{r}" for m, r in READ_WRITE.items()},
     "imports/1/": {"get": "imports:read", "delete": "imports:write"},
@@ -101,8 +102,8 @@ def served():
     found = {}
     for address, view in addresses(get_resolver().url_patterns):
         if address.startswith("api/") and not address.startswith("api/s/"):
-            methods = getattr(view, "actions", None) or {}
-            found.setdefault(address.removeprefix("api/"), set()).update(set(methods) - {"head"})
+            methods = set(getattr(view, "actions", None) or ()) & set(view.cls.http_method_names)
+            found.setdefault(address.removeprefix("api/"), set()).update(methods - {"head"})
     return found
 
 

@@ -18,6 +18,7 @@ from activation import destinations, outbox, triggers
 from activation.models import Destination, Trigger
 from cdp import apikeys
 from customers import imports
+from events.models import Quarantine
 
 EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60")) // 12  # of each operation
 
@@ -40,7 +41,7 @@ def key(db):
 
 
 @pytest.fixture
-def stored(make_field, make_customer, make_segment, settings):
+def stored(make_field, make_customer, make_source, make_event, make_segment, settings):
     """What is there to be read and changed: {resource: parameters of its paths}."""
     make_field("age", "number")
     customer = make_customer("a", fields={"age": 40})
@@ -50,12 +51,16 @@ def stored(make_field, make_customer, make_segment, settings):
     destinations.save(destination)
     trigger = Trigger(key="x", name="X", segment=segment, destination=destination)
     triggers.save(trigger)
+    source = make_event(customer=customer, source=make_source("x")).source
+    refused = Quarantine.objects.create(source=source, call="track", code="no_name", body="{}")
     run = imports.create(BytesIO(b"customerId,age\n1,2\n"), name="ages.csv")
     return {
         "customer-fields": {"name": "age"},
         "customers": {"id": customer.pk},
         "imports": {"id": run.pk},
         "segments": {"key": "x"},
+        "sources": {"key": "x"},
+        "quarantine": {"id": refused.pk},
         "destinations": {"key": "x"},
         "triggers": {"key": "x"},
         "deliveries": {"id": str(outbox.send_test(trigger, customer.pk).delivery_id)},
