@@ -299,7 +299,7 @@ class DeliveryChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = delivery_pages.with_details(list(self.result_list))
+        self.result_list = delivery_pages.with_details(request, list(self.result_list))
 
 
 @admin.register(Delivery)

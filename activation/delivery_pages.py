@@ -18,9 +18,11 @@ def delivery_url(delivery: Delivery) -> str:
     return reverse("admin:activation_delivery_page", args=[delivery.pk])
 
 
-def with_details(deliveries: Sequence[Any]) -> list[Any]:
-    """Give deliveries their `customer` and their last `attempt`, both None if there is none."""
-    customers = Customer.objects.in_bulk({delivery.customer_id for delivery in deliveries})
+def with_details(request: HttpRequest, deliveries: Sequence[Any]) -> list[Any]:
+    """Give deliveries their last `attempt`, and their `customer` if the user may see customers."""
+    may_see = request.user.has_perm("customers.view_customer")
+    customer_ids = {delivery.customer_id for delivery in deliveries if may_see}
+    customers = Customer.objects.in_bulk(customer_ids)
     newest = Attempt.objects.filter(delivery__in=[delivery.pk for delivery in deliveries])
     attempts = (
         newest.order_by("delivery_id", "-at", "-id").distinct("delivery_id").defer("response")
@@ -34,7 +36,7 @@ def with_details(deliveries: Sequence[Any]) -> list[Any]:
 
 def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpResponse:
     """The page of a delivery, which has its `state`."""
-    with_details([delivery])
+    with_details(request, [delivery])
     sent = destinations.request_of(delivery)
     context = {
         "delivery": delivery,

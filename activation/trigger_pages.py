@@ -115,7 +115,7 @@ def show(request: HttpRequest, trigger: Trigger, more: dict[str, bool]) -> HttpR
         "was_tested": Delivery.objects.filter(
             trigger=trigger, is_test=True, delivered_at__isnull=False
         ).exists(),
-        "latest": delivery_pages.with_details(latest),
+        "latest": delivery_pages.with_details(request, latest),
         "samples": _samples(trigger) if may_see_customers else [],
         "may_see_customers": may_see_customers,
         **more,
