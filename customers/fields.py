@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -94,38 +94,41 @@ def parse_value(field: CustomerField, raw: Any) -> Value:
     return _PARSERS[field.type](raw)
 
 
-def set_values(values: Mapping[int, Mapping[str, Any]], *, source: str) -> set[int]:
+def set_values(values: Mapping[int, Mapping[str, Any]], *, source: str) -> None:
     """Give customers, by id, new values as `check` returned them; None clears a field.
 
     Only what really changes is written, recorded as coming from `source` (text for people) and
-    queued for the segments. A merged customer's values go to whoever that is now. Returns the ids
-    of those who changed. Locks the customers it changes in the order of their ids; call it inside
-    a transaction.
+    queued for the segments. A merged customer's values go to whoever that is now. Locks the
+    customers it changes in the order of their ids; call it inside a transaction.
     """
     texts = {
         customer_id: {name: exact.dumps(value) for name, value in fields.items()}
         for customer_id, fields in values.items()
     }
-    return set_json(texts, source=source)
+    changes.record(
+        changes.Fact(customer_id, changes.field(name))
+        for customer_id, names in write(texts, source=source)
+        for name in names
+    )
 
 
-def set_json(values: Mapping[int, Mapping[str, str]], *, source: str) -> set[int]:
-    """Do as `set_values`, with each value written as JSON."""
-    changed: set[int] = set()
+def write(
+    values: Mapping[int, Mapping[str, str]], *, source: str
+) -> list[tuple[int, Sequence[str]]]:
+    """Write values that are JSON, like `set_values`, but leave it to the caller to queue it.
+
+    Returns (customer id, names of the fields that changed).
+    """
+    changed: list[tuple[int, Sequence[str]]] = []
     waiting = {customer_id: {**fields} for customer_id, fields in values.items() if fields}
     while waiting:
         rows = [(customer_id, _object(fields)) for customer_id, fields in sorted(waiting.items())]
-        written = sql.set_fields(rows, source)
-        changes.record(
-            changes.Fact(row.customer_id, changes.field(name))
-            for row in written
-            for name in row.names
-        )
-        changed |= {row.customer_id for row in written if row.merged_into is None}
         moved: dict[int, dict[str, str]] = {}
-        for row in written:
-            if row.merged_into is not None:
-                moved.setdefault(row.merged_into, {}).update(waiting[row.customer_id])
+        for customer_id, merged_into, names in sql.set_fields(rows, source):
+            if merged_into is None:
+                changed.append((customer_id, names))
+            else:
+                moved.setdefault(merged_into, {}).update(waiting[customer_id])
         waiting = moved
     return changed
 

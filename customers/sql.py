@@ -153,8 +153,8 @@ def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
             SELECT id, merged_into_id, ARRAY(SELECT jsonb_object_keys(changes)) FROM changed
             """,
             {
-                "ids": [customer_id for customer_id, _ in rows],
-                "fields": [fields for _, fields in rows],
+                "ids": arrays.of_numbers(customer_id for customer_id, _ in rows),
+                "fields": arrays.of_texts(fields for _, fields in rows),
                 "source": source,
             },
         )

@@ -19,9 +19,20 @@ ADDED: Final = ("line", "reason")  # the columns that a file of errors begins wi
 UNKNOWN: Final = "unknown_field"
 SUGGESTED: Final = 100  # unknown names for which a similar one is looked up
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-# Most cells are just as their value is stored: to see that is faster than to read them.
-_PLAIN_TEXT = re.compile(r"[!#-&(-\[\]-~](?:[ -!#-\[\]-~]{0,1000}[!#-\[\]-~])?").fullmatch
-_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?").fullmatch
+# Most cells are just as their value is stored: to see that is faster than to read them. The letters
+# beyond ASCII are those of one character each, which need not be normalised.
+_PLAIN: Final = {
+    FieldType.STRING: re.compile(
+        r"[!#-&(-\[\]-~À-ɏ](?:[ -!#-\[\]-~À-ɏ]{0,1000}[!#-\[\]-~À-ɏ])?"
+    ).fullmatch,
+    FieldType.NUMBER: re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?").fullmatch,
+    FieldType.DATETIME: re.compile(
+        r"[1-9][0-9]{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+        r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
+    ).fullmatch,
+    FieldType.BOOLEAN: re.compile("true|false").fullmatch,
+}
+_QUOTED: Final = (FieldType.STRING, FieldType.DATETIME)
 
 
 class Layout(NamedTuple):
@@ -247,20 +258,15 @@ class _Columns(dict[str, "_Column"]):
 
     def _column(self, field: CustomerField) -> "_Column":
         style = self.styles.get(field.type, str)
-        is_number = field.type == FieldType.NUMBER and self.options.numbers == NUMBERS[0]
         nothing = "null" if self.options.empty == "clear" else None
+        plain = _PLAIN[FieldType(field.type)]
+        if field.type == FieldType.NUMBER and self.options.numbers != NUMBERS[0]:
+            plain = re.compile("[0-9]{1,3}").fullmatch
 
         def read(text: str) -> str:
             return exact.dumps(fields.parse_value(field, style(text)))
 
-        def read_text(text: str) -> str:
-            return f'"{text}"' if _PLAIN_TEXT(text) else read(text)
-
-        def read_number(text: str) -> str:
-            return text if _PLAIN_NUMBER(text) else read(text)
-
-        quick = read_text if field.type == FieldType.STRING else read_number if is_number else read
-        return _Column(field.name, nothing, quick)
+        return _Column(field.name, nothing, read, plain, '"' if field.type in _QUOTED else "")
 
     def _unknown(self, name: str) -> Fault:
         message = f"There is no customer field called “{name[:100]}”."
@@ -278,19 +284,35 @@ def _refuse_nameless(text: str) -> str:
 
 
 class _Column(dict[str, str | None]):
-    """The values of one field as JSON, by their cell; None for a cell that says nothing."""
+    """The values of one field as JSON, by their cell; None for a cell that says nothing.
 
-    def __init__(self, name: str, nothing: str | None, read: Callable[[str], str | None]) -> None:
+    A cell that `plain` matches is the value itself, between quotes if these are given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        nothing: str | None,
+        read: Callable[[str], str | None],
+        plain: Callable[[str], object] = lambda cell: None,
+        quote: str = "",
+    ) -> None:
         self.name = name
         self.nothing = nothing
         self._read = read
+        self._plain = plain
+        self._quote = quote
 
     def __missing__(self, cell: str) -> str | None:
+        value: str | None
+        value = self._quote + cell + self._quote if self._plain(cell) else self._look(cell)
+        self[cell] = value
+        return value
+
+    def _look(self, cell: str) -> str | None:
         text = unescaped(cell.strip(fields.SPACES))
         try:
-            value = self._read(text) if text else self.nothing
+            return self._read(text) if text else self.nothing
         except FieldValueError as error:
             message = f"{self.name}: {error}" if self.name else str(error)
             raise CellError(Fault(error.code, message, self.name)) from error
-        self[cell] = value
-        return value

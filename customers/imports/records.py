@@ -11,6 +11,7 @@ CHUNK_BYTES: Final = 2 << 20
 MAX_RECORD_BYTES: Final = 1 << 20
 MAX_RECORD_LINES: Final = 1_000
 MAX_COLUMNS: Final = 1_000
+_SHOWN: Final = 1_000  # characters of a cell that is far too long
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 csv.field_size_limit(2 * MAX_RECORD_BYTES)  # our own limit is what counts
@@ -117,7 +118,7 @@ def read_chunk(
     """Read about `size` bytes of whole records from `offset`, where line `line` begins."""
     file.seek(offset)
     data = file.read(size)
-    if not data.endswith(b"\n"):
+    if len(data) == size and not data.endswith(b"\n"):
         end = data.rfind(b"\n") + 1
         data = data[:end] if end else data + file.readline(MAX_RECORD_BYTES)
     file.seek(offset + len(data))
@@ -136,11 +137,14 @@ def _skip_line(file: IO[bytes], start: bytes, line: int) -> Chunk:
     """Pass over a line that is too long to be one."""
     while (more := file.readline(MAX_RECORD_BYTES)) and not more.endswith(b"\n"):
         pass
-    shown = start[:1_000].decode("utf-8", "replace")
-    message = f"The line is longer than {MAX_RECORD_BYTES >> 20} MB."
-    problem = Problem(line, "line_too_long", message, [shown])
+    problem = _too_long(line, [start[:_SHOWN].decode("utf-8", "replace")])
     offset = file.tell()
     return Chunk([], [problem], offset, line + 1, is_last=not file.read(1))
+
+
+def _too_long(line: int, cells: Sequence[str]) -> Problem:
+    message = f"The line is longer than {MAX_RECORD_BYTES >> 20} MB."
+    return Problem(line, "line_too_long", message, [cell[:_SHOWN] for cell in cells])
 
 
 class _Reader:
@@ -152,6 +156,7 @@ class _Reader:
         self.lines = self.text.split("\n")
         if not self.lines[-1]:
             self.lines.pop()
+        self.is_clean &= max(map(len, self.lines), default=0) <= MAX_RECORD_BYTES
         self.size = len(data)
         self.header = header
         self.line = line
@@ -218,9 +223,7 @@ class _Reader:
         if not any(cell.strip() for cell in cells):
             return
         extra = [cell for cell in cells[width:] if cell.strip()]
-        problem = None
-        if not self.is_clean:
-            problem = _unreadable(record)
+        problem = None if self.is_clean else _unreadable(record)
         if problem is None and (extra or len(cells) < width):
             code = "long_row" if extra else "short_row"
             message = f"The line has {_count(len(cells))}, the header {width}."
@@ -233,6 +236,8 @@ class _Reader:
 
 def _unreadable(record: Record) -> Problem | None:
     text = "".join(record.cells)
+    if len(text) > MAX_RECORD_BYTES:
+        return _too_long(*record)
     if "\0" in text:
         message = "The line contains a NUL character."
         return Problem(record.line, "nul_character", message, record.cells)

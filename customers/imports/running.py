@@ -89,11 +89,13 @@ def work(import_id: int, phase: Phase, handle: Handler) -> None:
 
 def _work(import_id: int, phase: Phase, handle: Handler) -> None:
     deadline = time.monotonic() + SLICE
+    _begin_if_due(import_id, phase)
     failures = 0
     is_going_on = True
     while is_going_on:
         try:
             is_going_on = _step(import_id, phase, handle, deadline)
+            failures = 0
         except OperationalError as error:
             failures += 1
             if getattr(error.__cause__, "sqlstate", None) not in _PASSING or failures >= ATTEMPTS:
@@ -106,17 +108,21 @@ def _work(import_id: int, phase: Phase, handle: Handler) -> None:
 
 
 @transaction.atomic
+def _begin_if_due(import_id: int, phase: Phase) -> None:
+    due = Import.objects.select_for_update().filter(pk=import_id, state__in=phase.begins)
+    for run in due:
+        _begin(run, phase)
+
+
+@transaction.atomic
 def _step(import_id: int, phase: Phase, handle: Handler, deadline: float) -> bool:
     """Work on the next chunk; return whether this task should go on."""
     run = Import.objects.select_for_update().filter(pk=import_id).first()
-    if run is None:
-        return False
-    if run.state in phase.begins:
-        _begin(run, phase)
-    if run.state != phase.state:
+    if run is None or run.state != phase.state:
         return False
     with default_storage.open(str(run.file.name), "rb") as file:
-        chunk = records.read_chunk(file, header(run), run.offset, run.lines_done + 1)
+        place = run.offset, run.lines_done + 1
+        chunk = records.read_chunk(file, header(run), *place, records.CHUNK_BYTES)
     reports.add(run, handle(run, chunk))
     run.offset, run.lines_done = chunk.next_offset, chunk.next_line - 1
     if chunk.is_last:
@@ -167,7 +173,7 @@ def _remove_file(run: Import) -> None:
 
 @transaction.atomic
 def _fail(import_id: int, phase: Phase) -> None:
-    Import.objects.filter(pk=import_id, state__in=[phase.state, *phase.begins]).update(
+    Import.objects.filter(pk=import_id, state=phase.state).update(
         state=ImportState.FAILED,
         stopped_state=phase.state,
         error="Something unforeseen happened. What was imported up to there stays; "

@@ -1,10 +1,11 @@
 """The raw statements of imports, one per function, named after what it does."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+
+from customers import arrays
 
 IMPORTS = 0x1A9  # class of the advisory locks by which one process at a time runs an import
 
@@ -30,7 +31,7 @@ def select_owners(customer_ids: Sequence[str]) -> dict[str, int]:
             JOIN unnest(%s::text[]) AS wanted (value) USING (value)
             WHERE kind = 'customer_id'
             """,
-            [[*customer_ids]],
+            [arrays.of_texts(customer_ids)],
         )
         return dict(cursor.fetchall())
 
@@ -52,7 +53,7 @@ def claim_customer_ids(customer_ids: Sequence[str]) -> dict[str, int]:
             ON CONFLICT (kind, value) DO NOTHING
             RETURNING value, customer_id
             """,
-            [[*customer_ids]],
+            [arrays.of_texts(customer_ids)],
         )
         return dict(cursor.fetchall())
 
@@ -67,9 +68,10 @@ def copy_field_changes(rows: Iterable[tuple[int, str, str]]) -> None:
     _copy("COPY customers_fieldchange (customer_id, source, changes) FROM STDIN", rows)
 
 
-def copy_changes(rows: Iterable[tuple[int, str]]) -> None:
-    """Append (customer id, fact) to the queue of changes."""
-    _copy("COPY customers_change (customer_id, fact) FROM STDIN", rows)
+def copy_changes(rows: Iterable[tuple[int, Iterable[str]]]) -> None:
+    """Append (customer id, facts) to the queue of changes."""
+    facts = ((customer_id, fact) for customer_id, names in rows for fact in names)
+    _copy("COPY customers_change (customer_id, fact) FROM STDIN", facts)
 
 
 def copy_problems(rows: Iterable[tuple[int, int, str, str, str]]) -> None:
@@ -92,14 +94,14 @@ def select_seen(import_id: int, keys: Sequence[int]) -> dict[int, int]:
             JOIN unnest(%s::bigint[]) AS wanted (key) USING (key)
             WHERE source_id = %s
             """,
-            [[*keys], import_id],
+            [arrays.of_numbers(keys), import_id],
         )
         return {key: int(what) for key, what in cursor.fetchall()}
 
 
 def remember_seen(import_id: int, what_by_key: Mapping[int, int]) -> None:
     """Let the import remember this from now on."""
-    rows = sorted(what_by_key.items())
+    keys = sorted(what_by_key)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -107,5 +109,9 @@ def remember_seen(import_id: int, what_by_key: Mapping[int, int]) -> None:
             SELECT %s, key, what FROM unnest(%s::bigint[], %s::numeric[]) AS seen (key, what)
             ON CONFLICT (source_id, key) DO UPDATE SET what = excluded.what
             """,
-            [import_id, [key for key, _ in rows], [Decimal(what) for _, what in rows]],
+            [
+                import_id,
+                arrays.of_numbers(keys),
+                arrays.of_numbers(what_by_key[key] for key in keys),
+            ],
         )

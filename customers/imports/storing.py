@@ -1,10 +1,12 @@
 """Values of a file onto customers, in sets: those who are known are updated, the rest created."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from customers import changes, exact, fields
 from customers.imports import sql
+
+_ALWAYS = (changes.NEW, changes.field("@identified"))  # facts of each customer that is created
 
 
 class Stored(NamedTuple):
@@ -14,7 +16,7 @@ class Stored(NamedTuple):
     updated: set[str]
 
 
-def store(values: Mapping[str, Mapping[str, str]], *, source: str, create_missing: bool) -> Stored:
+def store(values: Mapping[str, Mapping[str, str]], *, source: str) -> Stored:
     """Give customers, by CustomerId, values as JSON; "null" clears.
 
     Known customers are locked before others are created, as identity resolution does it. Who
@@ -39,7 +41,11 @@ def _update(
     by_id: dict[int, dict[str, str]] = {}
     for external_id, customer_id in owners.items():
         by_id.setdefault(customer_id, {}).update(values[external_id])
-    changed = fields.set_json(by_id, source=source)
+    written = fields.write(by_id, source=source)
+    if written:
+        sql.copy_changes((customer_id, map(changes.field, names)) for customer_id, names in written)
+        changes.wake()
+    changed = {customer_id for customer_id, _ in written}
     return {external_id for external_id, customer_id in owners.items() if customer_id in changed}
 
 
@@ -62,16 +68,11 @@ def _create(customers: Mapping[int, tuple[str, Mapping[str, str]]], source: str)
         for customer_id, _, pairs in given
         if pairs
     )
-    sql.copy_changes(_facts(given))
+    sql.copy_changes(
+        (customer_id, [*_ALWAYS, *[changes.field(name) for name, _ in pairs]])
+        for customer_id, _, pairs in given
+    )
     changes.wake()
-
-
-def _facts(given: list[tuple[int, str, list[tuple[str, str]]]]) -> Iterator[tuple[int, str]]:
-    for customer_id, _, pairs in given:
-        yield customer_id, changes.NEW
-        yield customer_id, changes.field("@identified")
-        for name, _ in pairs:
-            yield customer_id, changes.field(name)
 
 
 class _Names(dict[str, str]):
