@@ -1,13 +1,15 @@
 """The catalogue of event names, and of traits that are no customer fields yet."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from customers import fields
+from customers import exact, fields
 from events import payload, sql
 from events.models import EventName
 
 MAX_DISCOVERED: Final = 1_000  # names; more come from an attack or a mistake, and help nobody
+
+SAMPLED: Final = 50  # events of a name that tell what properties it has
 
 
 def ids(names: Collection[str]) -> dict[str, int]:
@@ -21,6 +23,15 @@ def ids(names: Collection[str]) -> dict[str, int]:
 
 def _ids(names: Collection[str]) -> dict[str, int]:
     return dict(EventName.objects.filter(name__in=names).values_list("name", "id"))
+
+
+def properties(name_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Return {name, types, example} of the properties that some events of each name have."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for name_id, name, types, example in sql.sample_properties(name_ids, SAMPLED):
+        known = {"name": name, "types": types, "example": exact.loads(example or "null")}
+        found.setdefault(name_id, []).append(known)
+    return found
 
 
 def discover(examples: Mapping[str, tuple[int, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Forgetting: what this floor keeps of customers, and sources with all that came from them."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 from django.db.models import Exists, OuterRef
 
@@ -21,16 +22,19 @@ def forget(customer_ids: Collection[int]) -> None:
 def forget_sources(source_ids: Collection[int]) -> None:
     """Remove sources with everything that came from them; their keys are refused from now on.
 
-    Customers stay, and those who lose events are queued for the segments. Event names that
-    nothing bears any more go too. Call it inside a transaction.
+    Customers stay, and those who lose events are queued for the segments. Call it inside a
+    transaction.
     """
     Source.objects.filter(pk__in=source_ids).delete()
     events = Event.objects.filter(source__in=source_ids)
     losers = {*events.values_list("customer_id", flat=True)}
-    name_ids = {*events.values_list("name_id", flat=True)}
     events.delete()
     for model in (Inbox, Receipt, Quarantine, DiscoveredField):
         model.objects.filter(source__in=source_ids).delete()
-    unused = EventName.objects.filter(pk__in=name_ids)
-    unused.filter(~Exists(Event.objects.filter(name=OuterRef("pk")))).delete()
     changes.record(changes.Fact(customer_id, EVERYTHING) for customer_id in sorted(losers))
+
+
+def forget_unused_names(since: datetime) -> None:
+    """Take names that no event bears any more out of the catalogue, if first seen since then."""
+    is_used = Exists(Event.objects.filter(name=OuterRef("pk")))
+    EventName.objects.filter(~is_used, first_seen_at__gte=since).delete()

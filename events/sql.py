@@ -173,6 +173,33 @@ def move_events(pairs: Sequence[tuple[int, int]]) -> None:
         )
 
 
+def sample_properties(name_ids: Sequence[int], sampled: int) -> list[Any]:
+    """Return (name id, property, its JSON types, an example as JSON text) of some events each.
+
+    An object or a list is no example.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT name_id, key, array_agg(DISTINCT jsonb_typeof(value)),
+                   min(value::text) FILTER (WHERE jsonb_typeof(value) NOT IN ('object', 'array'))
+            FROM unnest(%s::int[]) AS wanted (name_id)
+            CROSS JOIN LATERAL (
+                SELECT properties FROM events_event
+                WHERE events_event.name_id = wanted.name_id
+                LIMIT %s
+            ) AS sample
+            CROSS JOIN LATERAL jsonb_each(properties)
+            WHERE value <> 'null'
+            GROUP BY name_id, key
+            ORDER BY name_id, key
+            """,
+            [arrays.of_numbers(name_ids), sampled],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
 def insert_discovered(rows: Sequence[tuple[str, int, str, str]], at_most: int) -> None:
     """Remember (name, source id, type, example) of unknown traits, `at_most` different ones.
 
