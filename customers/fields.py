@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -134,7 +135,12 @@ def write(
 
 
 def _object(members: Mapping[str, str]) -> str:
-    return "{" + ",".join([f"{exact.dumps(name)}:{json}" for name, json in members.items()]) + "}"
+    return "{" + ",".join([_named(name) + json for name, json in members.items()]) + "}"
+
+
+@lru_cache(maxsize=1_000)
+def _named(name: str) -> str:
+    return exact.dumps(name) + ":"
 
 
 def create_missing(examples: Mapping[str, Any]) -> None:

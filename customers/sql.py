@@ -122,11 +122,12 @@ def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
     another are locked and returned, but not written. Returns customer id, merged into, names of
     the fields that changed. Locks in the order of ids.
     """
+    members = [f'{{"id":{customer_id},"fields":{fields}}}' for customer_id, fields in rows]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH wanted AS (
-                SELECT * FROM unnest(%(ids)s::bigint[], %(fields)s::jsonb[]) AS wanted (id, fields)
+                SELECT * FROM json_to_recordset(%(rows)s) AS wanted (id bigint, fields jsonb)
             ), locked AS MATERIALIZED (
                 SELECT c.id, c.merged_into_id, c.fields AS old, wanted.fields AS new
                 FROM wanted JOIN customers_customer AS c USING (id)
@@ -153,8 +154,7 @@ def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
             SELECT id, merged_into_id, ARRAY(SELECT jsonb_object_keys(changes)) FROM changed
             """,
             {
-                "ids": arrays.of_numbers(customer_id for customer_id, _ in rows),
-                "fields": arrays.of_texts(fields for _, fields in rows),
+                "rows": f"[{','.join(members)}]",
                 "source": source,
             },
         )
