@@ -134,7 +134,7 @@ class EventNameViewSet(viewsets.GenericViewSet[EventName]):
         )
 
 
-@extend_schema_field({"type": "string", "pattern": "^([A-Za-z]{3})?$"})
+@extend_schema_field({"type": "string", "pattern": "^[A-Za-z]{3}$"})
 class CurrencyField(serializers.RegexField):
     """Three letters, or none for the workspace's own currency."""
 
