@@ -8,13 +8,20 @@ from django.utils.text import slugify
 from events.models import Channel, Source, SourceKind
 
 KEY_LENGTH: Final = 50
+MAX_NAME: Final = 100  # characters
+
+
+class BadNameError(ValueError):
+    """A name that is empty, longer than 100 characters, or no text."""
 
 
 def create(name: str, kind: str = SourceKind.WEBSITE, **options: object) -> Source:
     """Make a source with a write key of its own; a name that exists gets another key slug.
 
-    A shop's till counts as offline unless `options` name another channel.
+    A shop's till counts as offline unless `options` name another channel. Raises `BadNameError`.
     """
+    if not 0 < len(name.strip()) <= MAX_NAME or "\0" in name:
+        raise BadNameError(f"the name of a source has 1 to {MAX_NAME} characters")
     channel = Channel.OFFLINE if kind == SourceKind.STORE else Channel.ONLINE
     return Source.objects.create(
         **{"channel": channel, "key": free_key(name)} | options,
@@ -53,4 +60,4 @@ def describe(source: Source) -> str:
 
 
 def _write_key() -> str:
-    return secrets.token_urlsafe(24)
+    return "wk_" + secrets.token_hex(20)

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from events import sources
 from events.models import SourceKind
@@ -19,4 +19,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, name: str, kind: str, **options: Any) -> None:
-        self.stdout.write(sources.create(name, kind).write_key)
+        try:
+            source = sources.create(name, kind)
+        except sources.BadNameError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(source.write_key)
