@@ -1,0 +1,238 @@
+"""Files of events, from upload to the inbox: tills' purchases, or a past that another tool kept.
+
+A line is an event: whom it is of (customerId, anonymousId or email), its name, when it happened,
+and a property for every other column. It goes the way of all events: the pipeline knows copies by
+their message id and finds out who is who. A line without one is known by its content and by
+how many equal lines stand before it, so the same file uploaded again changes nothing, and two equal
+purchases in one file are two.
+
+Upload, progress, stop and resume are those of `customers.imports`; the summary holds
+
+    events    {name: {"count"}}
+    errors    [{"code", "about", "message", "count", "lines"}]
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import IO, Any, Final, NamedTuple
+
+from customers import exact
+from customers.fields import FieldValueError
+from customers.imports import receiving, repeats, running
+from customers.imports.options import OptionError, Options, date_reader, number_reader
+from customers.imports.records import Chunk, Problem, plain
+from customers.imports.reports import Tally
+from customers.imports.running import APPLY, CHECK
+from customers.imports.uploads import FileError
+from customers.models import Import, ImportKind
+from events import cleaning, inbox
+from events.cleaning import Envelope, RefusedError
+from events.models import Source
+
+AT_ONCE: Final = 500  # events in one request to the inbox
+COLUMNS: Final = {
+    "customerid": "userId",
+    "userid": "userId",
+    "anonymousid": "anonymousId",
+    "email": "email",
+    "event": "event",
+    "eventname": "event",
+    "timestamp": "timestamp",
+    "occurredat": "timestamp",
+    "messageid": "messageId",
+}
+WHO: Final = ("userId", "anonymousId", "email")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?").fullmatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventOptions(Options):
+    """How to read a file of events; `source` is the key of the source they are of."""
+
+    source: str = ""
+
+    @classmethod
+    def _check(cls, name: str, value: Any) -> None:
+        if name != "source":
+            super()._check(name, value)
+        elif not Source.objects.filter(key=value).exists():
+            keys = ", ".join(Source.objects.values_list("key", flat=True)) or "none yet"
+            raise OptionError(name, f"There is no source “{value}”. There are: {keys}.")
+
+
+def create(
+    file: IO[Any],
+    *,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    created_by: str = "",
+) -> Import:
+    """Keep a file of events, CSV, also packed by gzip or zip; nothing happens yet.
+
+    The option `source` is needed. Raises `FileError` or `OptionError`.
+    """
+    given = {**(options or {})}
+    if not EventOptions.read(given).source:
+        raise OptionError("source", "Say by “source” where the events are from.")
+    run = Import(
+        kind=ImportKind.EVENTS, app="events", file_name=name, options=given, created_by=created_by
+    )
+    return receiving.receive(run, file, ["event", "eventname"], _describe)
+
+
+def start_check(import_id: int) -> None:
+    """Let the queue find out what is in a file, changing nothing. Raises `StateError`."""
+    running.start(import_id, CHECK)
+
+
+def start_check_again(import_id: int, options: Mapping[str, Any]) -> None:
+    """Let the queue check a file once more, with other options.
+
+    Raises `OptionError`, and `StateError` unless the file was checked and waits to be imported.
+    """
+    EventOptions.read(options)
+    running.start_again(import_id, options)
+
+
+def start_apply(import_id: int) -> None:
+    """Let the queue import a file, checked or not. Raises `StateError`."""
+    running.start(import_id, APPLY)
+
+
+def check(import_id: int) -> None:
+    """Check a file as far as one task of the queue may."""
+    running.work(import_id, CHECK, _check)
+
+
+def apply(import_id: int) -> None:
+    """Import a file as far as one task of the queue may."""
+    running.work(import_id, APPLY, _apply)
+
+
+def example() -> str:
+    """Return an example file."""
+    return (
+        "customerId,event,timestamp,orderId,revenue,currency\r\n"
+        "C-1001,Order Completed,2026-01-31T12:30:00+01:00,T-4711,49.90,CHF\r\n"
+    )
+
+
+class _Layout(NamedTuple):
+    """Which column holds what: members of an event, and properties, by index."""
+
+    members: Mapping[int, str]
+    properties: Mapping[int, str]
+
+
+def _layout(columns: Sequence[str]) -> _Layout:
+    """Find out which columns hold what. Raises `FileError` if something needed is missing."""
+    start = 2 if [*columns[:2]] == ["line", "reason"] else 0  # a file of errors, mended
+    members: dict[int, str] = {}
+    properties: dict[int, str] = {}
+    for index, column in enumerate(columns[start:], start):
+        member = COLUMNS.get(plain(column))
+        if member and member not in members.values():
+            members[index] = member
+        else:
+            properties[index] = column
+    missing = [name for name in ("event", "timestamp") if name not in members.values()]
+    if not set(WHO) & set(members.values()):
+        missing.append("customerId, anonymousId or email")
+    if missing:
+        raise FileError(
+            "The first line must name the columns; there is none called "
+            f"{' and none '.join(missing)}. It names: {', '.join(columns)[:200]}."
+        )
+    return _Layout(members, properties)
+
+
+def _describe(columns: Sequence[str]) -> dict[str, Any]:
+    """Say what the columns are taken for."""
+    layout = _layout(columns)
+    return {"layout": "events", "properties": [*layout.properties.values()]}
+
+
+def _check(run: Import, chunk: Chunk) -> Tally:
+    return _read(run, chunk)[0]
+
+
+def _apply(run: Import, chunk: Chunk) -> Tally:
+    """Put the good events of the chunk into the inbox, with its transaction."""
+    tally, events = _read(run, chunk)
+    source = Source.objects.get(key=run.options["source"])
+    for start in range(0, len(events), AT_ONCE):
+        body = exact.dumps({"batch": events[start : start + AT_ONCE]})
+        inbox.accept_for(source, cleaning.HISTORICAL, body.encode())
+    return tally
+
+
+def _read(run: Import, chunk: Chunk) -> tuple[Tally, list[dict[str, Any]]]:
+    """Read a chunk: what it holds for the report, and its good events."""
+    reader = _Reader(run)
+    ordinals = repeats.ordinals(run.pk, ["\0".join(cells) for _, cells in chunk.records])
+    problems = [*chunk.problems]
+    events = []
+    for (line, cells), ordinal in zip(chunk.records, ordinals, strict=True):
+        try:
+            events.append(reader.read(cells, ordinal))
+        except RefusedError as error:
+            problems.append(Problem(line, error.code, str(error), cells))
+        except FieldValueError as error:
+            problems.append(Problem(line, error.code, str(error), cells))
+    names = Counter(str(event["event"]) for event in events)
+    tally = Tally(ok=len(events), problems=problems, found={"events": names})
+    return tally, events
+
+
+class _Reader:
+    """Turns cells into events that the pipeline will take."""
+
+    def __init__(self, run: Import) -> None:
+        options = EventOptions.read(run.options)
+        self._layout = _layout(run.format["columns"])
+        self._date = date_reader(options.dates)
+        self._number = number_reader(options.numbers)
+        source = Source.objects.get(key=options.source)
+        self._envelope = Envelope(
+            source=source, call="track", received_at=run.created_at, is_historical=True
+        )
+
+    def read(self, cells: Sequence[str], ordinal: int) -> dict[str, Any]:
+        """Return the event of a line. Raises `RefusedError` or `FieldValueError`."""
+        event: dict[str, Any] = {
+            member: cells[index].strip()
+            for index, member in self._layout.members.items()
+            if cells[index].strip()
+        }
+        if "timestamp" not in event:
+            raise RefusedError("no_time", "The line does not say when it happened.")
+        event["timestamp"] = self._date(event["timestamp"])
+        if email := event.pop("email", None):
+            event["traits"] = {"email": email}
+        event["properties"] = {
+            name: self._value(cells[index])
+            for index, name in self._layout.properties.items()
+            if cells[index].strip()
+        }
+        event.setdefault("messageId", _message_id(cells, ordinal))
+        event["type"] = "track"
+        cleaning.clean(event, self._envelope)
+        return event
+
+    def _value(self, cell: str) -> str | Decimal:
+        """A number if the cell is one in the style of the file, else its text."""
+        text = cell.strip()
+        try:
+            number = self._number(text)
+        except FieldValueError:
+            return text
+        return Decimal(number) if _NUMBER(number) else text
+
+
+def _message_id(cells: Sequence[str], ordinal: int) -> str:
+    content = "\0".join([*cells, str(ordinal)])
+    return "file-" + hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
