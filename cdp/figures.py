@@ -1,33 +1,41 @@
-"""The figures of Home: cheap enough to ask for whenever somebody looks.
+"""The figures of Home, at a cost that does not grow with the number of people who look.
 
-All of them are kept for half a minute, so that ten people who look cost as much as one.
+While they are quick to compute they are computed for whoever looks; once they take longer than
+that, the queue computes them and people see the last ones there are.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.core.cache import cache
+from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
+from django_q.tasks import async_task
 
 from activation.models import Delivery
 from cdp import sql
+from cdp.models import Snapshot
 from cdp.profile import PURCHASE
 from customers import adminkit
 from customers.models import Customer
 from events import amounts
 from segments.models import Membership, Segment
 
-DAYS = 30
-KEPT_SECONDS = 30
-CHARTED = 4  # kinds of events with a line of their own; the others are one line
-_CACHE_KEY = "cdp.figures"
+DAYS: Final = 30
+KEPT: Final = timedelta(seconds=30)
+QUICK: Final = 1.0  # seconds that somebody who looks may wait
+SHARE: Final = 20  # figures that took a second are computed every 20 seconds at most
+ASKED_EVERY: Final = timedelta(minutes=2)
+CHARTED: Final = 4  # kinds of events with a line of their own; the others are one line
+NAME: Final = "home"
 
 
 class Change(NamedTuple):
@@ -49,10 +57,20 @@ class Day(NamedTuple):
     counts: list[int]
 
 
+class Size(NamedTuple):
+    """A segment and how many are in it."""
+
+    id: int
+    name: str
+    sentence: str
+    members: int
+
+
 @dataclass(frozen=True)
 class Figures:
-    """What Home shows. `customers` counts all; the others are of the last 30 days."""
+    """What Home shows. `customers` counts all; the others are of the last 30 days until `at`."""
 
+    at: datetime
     customers: int
     new_customers: int
     active: Change
@@ -62,21 +80,83 @@ class Figures:
     failed: int
     lines: list[str]
     days: list[Day]
-    segments: list[tuple[Segment, int]]
+    segments: list[Size]
 
 
 def current() -> Figures:
-    """Return the figures, at most half a minute old."""
-    kept = cache.get(_CACHE_KEY)
+    """Return the figures: at most half a minute old, or as old as their cost demands."""
+    kept: Figures | None = cache.get(NAME)
     if kept is None:
-        kept = compute(timezone.now())
-        cache.set(_CACHE_KEY, kept, KEPT_SECONDS)
+        kept = _stored_or_computed(timezone.now())
+        cache.set(NAME, kept, KEPT.total_seconds())
     return kept
+
+
+def refresh() -> None:
+    """Compute the figures anew and store them; a task of the queue."""
+    _store(timezone.now())
 
 
 def forget() -> None:
     """Have the figures computed anew when they are next asked for."""
-    cache.delete(_CACHE_KEY)
+    cache.delete(NAME)
+    Snapshot.objects.filter(name=NAME).delete()
+
+
+def _stored_or_computed(now: datetime) -> Figures:
+    stored = Snapshot.objects.filter(name=NAME).first()
+    if stored is None or (stored.took <= QUICK and now - stored.at > KEPT):
+        return _store(now)
+    if now - stored.at > max(KEPT, timedelta(seconds=SHARE * stored.took)):
+        _ask_for_new(now)
+    return _read(stored.data)
+
+
+def _store(now: datetime) -> Figures:
+    start = time.monotonic()
+    figures = compute(now)
+    Snapshot.objects.update_or_create(
+        name=NAME,
+        defaults={
+            "at": now,
+            "took": time.monotonic() - start,
+            "data": _written(figures),
+            "asked_at": None,
+        },
+    )
+    return figures
+
+
+@transaction.atomic
+def _ask_for_new(now: datetime) -> None:
+    """Have the queue compute them, unless somebody asked a moment ago."""
+    waiting = Q(asked_at=None) | Q(asked_at__lt=now - ASKED_EVERY)
+    if Snapshot.objects.filter(waiting, name=NAME).update(asked_at=now):
+        async_task("cdp.figures.refresh")
+
+
+def _written(figures: Figures) -> dict[str, Any]:
+    """Turn the figures into what JSON can hold."""
+    return {
+        **asdict(figures),
+        "at": figures.at.isoformat(),
+        **{name: [*map(str, getattr(figures, name))] for name in ("active", "revenue", "events")},
+        "days": [(day.day.isoformat(), day.counts) for day in figures.days],
+        "segments": [[*size] for size in figures.segments],
+    }
+
+
+def _read(data: Mapping[str, Any]) -> Figures:
+    changes = {name: Change(*map(Decimal, data[name])) for name in ("active", "revenue", "events")}
+    return Figures(
+        **{
+            **data,
+            **changes,
+            "at": datetime.fromisoformat(data["at"]),
+            "days": [Day(date.fromisoformat(day), counts) for day, counts in data["days"]],
+            "segments": [Size(*size) for size in data["segments"]],
+        }
+    )
 
 
 def compute(now: datetime) -> Figures:
@@ -85,6 +165,7 @@ def compute(now: datetime) -> Figures:
     lines, days = _by_day(now)
     sent, failed = _messages(now)
     return Figures(
+        at=now,
         customers=_customers(),
         new_customers=_new_customers(now),
         active=windows["customers"],
@@ -108,11 +189,8 @@ def _customers() -> int:
 def _new_customers(now: datetime) -> int:
     """Count who was seen first, or added without being seen, in the last 30 days."""
     since = now - timedelta(days=DAYS)
-    return (
-        Customer.objects.current()
-        .filter(Q(first_seen_at__gte=since) | Q(first_seen_at__isnull=True, created_at__gte=since))
-        .count()
-    )
+    added = Q(first_seen_at__isnull=True, created_at__gte=since)
+    return Customer.objects.current().filter(Q(first_seen_at__gte=since) | added).count()
 
 
 def _windows(now: datetime) -> dict[str, Change]:
@@ -169,10 +247,10 @@ def _first_id(since: datetime) -> UUID:
     return UUID(int=int(since.timestamp() * 1000) << 80)
 
 
-def _segments() -> list[tuple[Segment, int]]:
+def _segments() -> list[Size]:
     """Return the segments with their members, the largest first."""
-    sizes = dict(
-        Membership.objects.order_by().values_list("segment").annotate(size=Count("customer_id"))
-    )
-    segments = Segment.objects.only("key", "name", "sentence", "state")
-    return sorted(((s, sizes.get(s.pk, 0)) for s in segments), key=lambda pair: -pair[1])
+    counted = Membership.objects.order_by().values_list("segment").annotate(Count("customer_id"))
+    members = dict(counted)
+    segments = Segment.objects.only("name", "sentence")
+    sizes = [Size(s.pk, s.name, s.sentence, members.get(s.pk, 0)) for s in segments]
+    return sorted(sizes, key=lambda size: -size.members)

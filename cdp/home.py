@@ -20,6 +20,7 @@ from customers.models import Customer, CustomerField, Import, ImportState
 from events.models import Event, Quarantine
 from segments.models import Segment
 
+STALE_AFTER = timedelta(minutes=2)
 SILENT_AFTER = timedelta(minutes=2)
 CHECKLIST_COOKIE = "cdp_checklist"
 _LATEST = 8
@@ -65,6 +66,7 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "chart": _chart(shown),
         "chart_options": _chart_options(),
         "figures": shown,
+        "is_stale": timezone.now() - shown.at > STALE_AFTER,
         "latest": _latest(),
         "steps": steps,
         "steps_done": sum(step.is_done for step in steps),

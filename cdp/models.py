@@ -32,3 +32,18 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.at:%T}"
+
+
+class Snapshot(models.Model):
+    """Figures that take too long to be computed whenever somebody looks: as they last were."""
+
+    name = models.TextField(primary_key=True)
+    at = models.DateTimeField()
+    took = models.FloatField(help_text="Seconds.")
+    data = models.JSONField()
+    asked_at = models.DateTimeField(
+        null=True, help_text="When the queue was last asked for it."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.at:%F %T}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -12,6 +11,7 @@ from customers import adminkit, contacts
 from customers import search as customer_search
 from customers.models import Customer
 from events.models import Source
+from segments import pages
 from segments.models import Segment
 
 DEMO_SOURCE_KEYS = ("demo-online", "demo-till")
@@ -193,8 +193,7 @@ def _segments(request: HttpRequest, text: str) -> Iterator[SearchResult]:
     if not request.user.has_perm("segments.view_segment"):
         return
     for segment in Segment.objects.filter(name__icontains=text)[:FOUND_AT_MOST]:
-        href = f"{reverse('admin:customers_customer_changelist')}?segment={quote(segment.key)}"
-        yield SearchResult(segment.name, "Segment", href, "filter_alt")
+        yield SearchResult(segment.name, "Segment", pages.segment_url(segment.pk), "filter_alt")
 
 
 def environment(request: HttpRequest) -> tuple[str, str] | None:

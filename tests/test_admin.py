@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
+from django.core.cache import cache
 from django.urls import reverse
 
 from cdp import figures, navigation, roles
@@ -20,7 +21,7 @@ MOST_QUERIES = 16  # of a list, the session, the user and the header included
 
 @pytest.fixture(autouse=True)
 def _fresh_figures():
-    figures.forget()
+    cache.clear()
 
 
 def lists():
