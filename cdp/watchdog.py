@@ -30,8 +30,9 @@ class Watchdog:
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("fork")
-        # The pids of the workers at work, each at its pid modulo the number of slots.
+        # The pids of the workers at work and when they began, at the pid modulo the slots.
         self._busy = context.RawArray("i", _SLOTS)
+        self._began_at = context.RawArray("d", _SLOTS)
         self._served_at = context.RawValue("d", -math.inf)  # when a task was last acknowledged
         self._worked_at = -math.inf  # when a worker was last seen at work
         self._canary_at: float | None = None  # when the canary was sent that we wait for
@@ -40,7 +41,8 @@ class Watchdog:
         post_execute.connect(self._note_served)
 
     def _note_begin(self, **_: Any) -> None:
-        self._busy[os.getpid() % _SLOTS] = os.getpid()
+        slot = os.getpid() % _SLOTS
+        self._began_at[slot], self._busy[slot] = time.monotonic(), os.getpid()
 
     def _note_end(self, **_: Any) -> None:
         self._busy[os.getpid() % _SLOTS] = 0
@@ -53,7 +55,7 @@ class Watchdog:
 
         Call it about once a second with the time of the monotonic clock.
         """
-        if any(pid and _is_alive(pid) for pid in self._busy):
+        if self._is_any_at_work(now):
             self._worked_at = now
         active_at = max(self._served_at.value, self._worked_at)
         if now - active_at < _HANG_SECONDS:
@@ -65,6 +67,13 @@ class Watchdog:
                 self._canary_at = now
             return True
         return bool(now - max(active_at, self._canary_at) < _HANG_SECONDS)
+
+    def _is_any_at_work(self, now: float) -> bool:
+        longest = Conf.TIMEOUT + _HANG_SECONDS  # django-q2 has ended a longer task by then
+        return any(
+            pid and now - began_at < longest and _is_alive(pid)
+            for pid, began_at in zip(self._busy, self._began_at, strict=True)
+        )
 
 
 def canary() -> None:
@@ -92,6 +101,6 @@ def release_orphans(began_at: datetime) -> int:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # gone, or its number is somebody else's
         return False
     return True

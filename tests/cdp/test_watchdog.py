@@ -50,19 +50,28 @@ def test_queue_hangs_when_a_task_waits_while_no_worker_is_busy():
     assert not guard.look(now + 9)
 
 
-def test_queue_does_not_hang_while_a_worker_is_busy_however_long():
+def test_queue_does_not_hang_while_a_worker_is_busy_as_long_as_it_may():
     guard, now = watchdog.Watchdog(), time.monotonic()
     guard.look(now)
     begin_task()
-    assert all(guard.look(now + seconds) for seconds in range(0, 600, 5))
+    assert all(guard.look(now + seconds) for seconds in range(0, 60, 5))
     end_task()
-    assert guard.look(now + 600)
-    assert not guard.look(now + 620)
+    assert guard.look(now + 61)
+    assert not guard.look(now + 70)
+
+
+def test_queue_hangs_when_a_worker_is_busy_for_longer_than_a_task_may_take():
+    guard, now = watchdog.Watchdog(), time.monotonic()
+    guard.look(now)
+    begin_task()
+    assert all(guard.look(now + seconds) for seconds in range(0, 75, 5))
+    assert not guard.look(now + 85)
+    end_task()
 
 
 def test_worker_that_was_killed_at_work_does_not_count_as_busy():
     guard, now = watchdog.Watchdog(), time.monotonic()
-    guard._busy[0] = 2**22 + 1  # no process has such a number
+    guard._busy[0], guard._began_at[0] = 2**22 + 1, now  # no process has such a number
     guard.look(now)
     assert not guard.look(now + 9)
 

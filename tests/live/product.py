@@ -1,5 +1,6 @@
 """The whole product as its own processes, for tests that need it alive."""
 
+import contextlib
 import json
 import os
 import socket
@@ -88,7 +89,7 @@ class Product:
     def is_ready(self):
         return set(self.parts().values()) == {"ok"}
 
-    def wait_until_ready(self, seconds=60):
+    def wait_until_ready(self, seconds=120):
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             assert self.supervisor.poll() is None, self.log.read_text()
@@ -100,7 +101,7 @@ class Product:
         with psycopg.connect(embedded.url(self.data_dir)) as connection:
             return dict(connection.execute("SELECT name, at FROM cdp_heartbeat").fetchall())
 
-    def wait_until_healed(self, killed_at, seconds=60):
+    def wait_until_healed(self, killed_at, seconds=120):
         """Wait until every part has worked since then, and the product is ready."""
         wait_for(lambda: self.is_ready() and min(self.beats().values()) > killed_at, seconds, "all")
 
@@ -113,6 +114,7 @@ class Product:
         """Return the process that the supervisor runs under the name, if it lives."""
         word = {"database": "-D", "web": "run_web", "pipeline": "run_pipeline", "queue": "qcluster"}
         for found in psutil.Process(self.supervisor.pid).children():
-            if word[name] in found.cmdline():
-                return found
+            with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie
+                if word[name] in found.cmdline():
+                    return found
         return None

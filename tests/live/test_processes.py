@@ -1,13 +1,12 @@
 """The product as processes: whatever is killed comes back, and nothing is left behind."""
 
-import contextlib
 import os
 import pwd
 import signal
 import socket
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, RemoteDisconnected
 
 import psutil
@@ -39,16 +38,18 @@ def product(tmp_path_factory):
 def kill(victim):
     """Kill a process for good and wait until it is gone."""
     victim.send_signal(signal.SIGKILL)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        wait_for(
-            lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE,
-            5,
-            "the end of a killed process",
-        )
+    wait_for(lambda: not is_alive(victim), 5, "the end of a killed process")
 
 
 def living(processes):
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in processes if is_alive(one)]
+
+
+def is_alive(one):
+    try:
+        return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Clients:
@@ -102,26 +103,26 @@ def test_killed_processes_of_the_queue_are_replaced(product):
     sentinel = product.child("queue").children()[0]
     for victim in sentinel.children():
         kill(victim)
-    product.wait_until_healed(datetime.now(UTC))
+    # What was served before the kill counts as a sign of life for eight seconds.
+    product.wait_until_healed(datetime.now(UTC) + timedelta(seconds=9))
 
 
 def test_queue_whose_guard_was_killed_leaves_no_orphan_and_starts_anew(product):
     queue = product.child("queue")
     orphans = queue.children(recursive=True)
     kill(orphans[0])
-    killed_at = datetime.now(UTC)
     wait_for(lambda: not living(orphans), 5, "the end of the orphans")
     wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, 10, "a new queue")
-    product.wait_until_healed(killed_at)
+    product.wait_until_healed(datetime.now(UTC))
 
 
 def test_queue_that_hangs_is_noticed_and_started_anew(product):
     queue = product.child("queue")
-    workers = queue.children()[0].children()[:2]
-    for worker in workers:
-        worker.suspend()
-    wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, 40, "a new queue")
-    assert not living(workers)
+    _, _, *monitor_and_pusher = queue.children()[0].children()
+    for hanging in monitor_and_pusher:
+        hanging.suspend()
+    wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, 60, "a new queue")
+    assert not living(monitor_and_pusher)
     product.wait_until_healed(datetime.now(UTC))
 
 
@@ -198,7 +199,7 @@ def test_stopping_ends_everything_quickly_and_in_order(product):
     family = product.family()
     began_at = time.monotonic()
     assert product.stop() == 0
-    assert time.monotonic() - began_at < 10
+    assert time.monotonic() - began_at < 15
     assert not living(family)
     lines = product.log.read_text().splitlines()
     stopped = [line.split("stopping ")[1] for line in lines if "stopping " in line]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from http.client import HTTPConnection, HTTPException
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.management import call_command
@@ -41,7 +41,7 @@ class Command(BaseCommand):
                 stack.callback(boss.stop)
                 if is_embedded:
                     _start_database(boss)
-                welcome = _Welcome(boss, listener.getsockname()[1], password=_set_up())
+                welcome = _Welcome(boss, listener.getsockname()[1], _set_up())
                 stack.callback(welcome.tell_password)
                 _start_children(boss, listener)
                 boss.run(welcome.check)
@@ -65,8 +65,15 @@ def _start_database(boss: supervisor.Supervisor) -> None:
     embedded.wait_until_ready(settings.DATA_DIR)
 
 
-def _set_up() -> str | None:
-    """Bring the database up to date; return the administrator's password if it is new."""
+class _Entry(NamedTuple):
+    """What one needs to get in."""
+
+    password: str | None  # of the administrator, if it is new: nobody else knows it
+    write_key: str
+
+
+def _set_up() -> _Entry:
+    """Bring the database up to date; the supervisor itself never asks it again."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", interactive=False, verbosity=0)
@@ -74,8 +81,9 @@ def _set_up() -> str | None:
     password = ensure_admin.create()
     if not Source.objects.exists():
         call_command("create_source", "Website", kind=SourceKind.WEBSITE, stdout=io.StringIO())
+    source = Source.objects.filter(is_enabled=True).order_by("pk").first()
     connections.close_all()
-    return password
+    return _Entry(password, f"{source.write_key} ({source.name})" if source else "none")
 
 
 def _start_children(boss: supervisor.Supervisor, listener: socket.socket) -> None:
@@ -99,10 +107,10 @@ def _manage(*arguments: str, keep_open: socket.socket | None = None) -> supervis
 class _Welcome:
     """Says where the product is to be found as soon as all of it works; then the demo loads."""
 
-    def __init__(self, boss: supervisor.Supervisor, port: int, password: str | None) -> None:
+    def __init__(self, boss: supervisor.Supervisor, port: int, entry: _Entry) -> None:
         self._boss = boss
         self._port = port
-        self._password = password
+        self._entry = entry
         self._began_at = self._polled_at = time.monotonic()
         self._is_said = False
         self._is_slow = False
@@ -121,19 +129,18 @@ class _Welcome:
 
     def tell_password(self) -> None:
         """Say the new password, which nobody else knows, if it was not said yet."""
-        if self._password and not self._is_said:
-            self._boss.say(f"password of {ensure_admin.NAME}: {self._password}")
+        if self._entry.password and not self._is_said:
+            self._boss.say(f"password of {ensure_admin.NAME}: {self._entry.password}")
 
     def _say_welcome(self) -> None:
         self._is_said = True
-        source = Source.objects.filter(is_enabled=True).order_by("pk").first()
-        connections.close_all()
         known = "as chosen before (manage.py changepassword admin sets a new one)"
+        made_up = self._entry.password and f"{self._entry.password} (shown only now)"
         lines = {
             "Open": f"http://{_public_host()}:{self._port}/",
             "User": ensure_admin.NAME,
-            "Password": f"{self._password} (shown only now)" if self._password else known,
-            "Write key": f"{source.write_key} ({source.name})" if source else "none yet",
+            "Password": made_up or known,
+            "Write key": self._entry.write_key,
             "Stop": "Ctrl+C",
         }
         self._boss.say("")
