@@ -16,6 +16,7 @@ from events import inbox
 from segments import filling, memberships
 
 BATCH = 1_000  # rows of a queue that one transaction takes
+CHANGES = 4_000  # changes are small, and all those of one customer are evaluated together
 
 
 @transaction.atomic
@@ -51,11 +52,12 @@ class Stage(NamedTuple):
     name: str
     work: Callable[[int], int]
     set_aside: Callable[[str], None] | None = None
+    batch: int = BATCH
 
 
 STAGES = (
     Stage("ingest", ingest, inbox.set_aside),
     Stage("tick", tick),
-    Stage("refresh", refresh, changes.set_aside),
+    Stage("refresh", refresh, changes.set_aside, CHANGES),
     Stage("fill", fill, filling.set_aside),
 )

@@ -68,7 +68,7 @@ class Command(BaseCommand):
 def run(stage: pipeline.Stage) -> int:
     """Run a stage on one batch. One bad row holds nobody up: it is found and set aside."""
     try:
-        return stage.work(pipeline.BATCH)
+        return stage.work(stage.batch)
     except OperationalError as error:
         if connection.connection is None or connection.connection.broken:
             raise
@@ -81,7 +81,7 @@ def run(stage: pipeline.Stage) -> int:
 
 def one_by_one(stage: pipeline.Stage) -> int:
     """Run a stage row by row for a batch; set aside each row that fails alone."""
-    for done in range(pipeline.BATCH):
+    for done in range(stage.batch):
         try:
             if stage.work(1) == 0:
                 return done
@@ -93,7 +93,7 @@ def one_by_one(stage: pipeline.Stage) -> int:
                 raise
             with transaction.atomic():
                 stage.set_aside(f"{type(error).__name__}: {error}")
-    return pipeline.BATCH
+    return stage.batch
 
 
 def rest() -> None:
