@@ -10,23 +10,16 @@ from customers import arrays
 
 
 def insert_inbox_by_key(write_key: str, call: str, body: bytes) -> bool:
-    """Put a request into the inbox of the source with this key; False if there is none.
-
-    Wakes the pipeline when it commits.
-    """
+    """Put a request into the inbox of the source with this key; False if there is none."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            WITH stored AS (
-                INSERT INTO events_inbox (source_id, call, body)
-                SELECT id, %s, %s FROM events_source WHERE write_key = %s
-                RETURNING id
-            )
-            SELECT pg_notify('cdp', '') FROM stored
+            INSERT INTO events_inbox (source_id, call, body)
+            SELECT id, %s, %s FROM events_source WHERE write_key = %s
             """,
             [call, body, write_key],
         )
-        return cursor.fetchone() is not None
+        return int(cursor.rowcount) == 1
 
 
 def insert_inbox(source_id: int, call: str, body: bytes, received_at: datetime | None) -> None:

@@ -227,6 +227,6 @@ def test_collection_needs_no_session_and_is_wired_before_the_api():
     }
 
 
-def test_request_costs_one_statement(send, django_assert_num_queries):
-    with django_assert_num_queries(1):
+def test_request_costs_one_statement_and_a_notification(send, django_assert_num_queries):
+    with django_assert_num_queries(2):
         send("/v1/batch", {"batch": [TRACK] * 50})
