@@ -30,9 +30,10 @@ from activation import outbox
 from cdp import erasure, export
 from customers import api as customers_api
 from customers import apikit, spelling
-from customers.imports.api import ImportViewSet
-from customers.models import Customer, CustomerField
+from customers.imports import api as imports_api
+from customers.models import Customer, CustomerField, ImportKind
 from events import api as events_api
+from events import imports as event_imports
 from events.models import Event
 from segments import api as segments_api
 from segments import definitions, explain
@@ -117,6 +118,10 @@ class CustomerViewSet(customers_api.CustomerViewSet):
         segment = _segment(request.query_params.get("segment", ""))
         explanation = explain.explain(segment, self.get_object().pk)
         return Response(segments_api.ExplanationSerializer(explanation).data)
+
+
+class ImportViewSet(imports_api.ImportViewSet):
+    kinds = {**imports_api.ImportViewSet.kinds, ImportKind.EVENTS: event_imports}
 
 
 def _segment(key: str) -> Segment:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import mixins, parsers, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -55,12 +55,15 @@ class UploadSerializer(apikit.StrictSerializer):
     create_missing = serializers.BooleanField(
         required=False, allow_null=True, default=None, help_text="Create unknown customers."
     )
+    source = serializers.CharField(  # type: ignore[assignment]  # the name is an attribute's, too
+        required=False, help_text="The key of the source that events are of."
+    )
     options = OptionsField(default=dict, help_text="The options as the text of a JSON object.")
 
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given."""
         given: dict[str, Any] = self.validated_data
-        names = ("numbers", "dates", "delimiter", "empty", "create_missing")
+        names = ("numbers", "dates", "delimiter", "empty", "create_missing", "source")
         own = {name: given[name] for name in names if given.get(name) is not None}
         return given["options"] | own
 
@@ -163,11 +166,14 @@ class ImportViewSet(
         run = self.get_object()
         return _csv(imports.error_file(run), f"errors-{run.pk}.csv")
 
-    @extend_schema(responses=CSV)
+    @extend_schema(
+        parameters=[OpenApiParameter("kind", str, enum=ImportKind.values)], responses=CSV
+    )
     @action(detail=False, url_path="example.csv")
     def example(self, request: Request) -> HttpResponseBase:
-        """An example file of the kind customer_fields, with the fields there are."""
-        return _csv([imports.example()], "example.csv")
+        """An example file of a kind; of customer_fields, with the fields there are, if none."""
+        kind = request.query_params.get("kind", ImportKind.CUSTOMER_FIELDS)
+        return _csv([self._kind(kind).example()], f"example-{kind}.csv")
 
     def _kind(self, kind: str) -> Any:
         if kind not in self.kinds:

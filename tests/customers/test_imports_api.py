@@ -126,3 +126,15 @@ def test_example_file_names_the_fields_there_are(api, make_field):
     status, text = api.get("/api/imports/example.csv/")
     assert status == 200
     assert "Home town" in text
+
+
+def test_events_are_imported_by_the_same_way(api, upload, make_source):
+    make_source("till")
+    _, text = api.get("/api/imports/example.csv/?kind=events")
+    status, answer = upload(text.encode(), kind="events", source="till", dry_run="true")
+    assert status == 201, answer
+    assert (answer["kind"], answer["options"]) == ("events", {"source": "till"})
+    (listed,) = api.get("/api/imports/?kind=events")[1]["results"]
+    assert listed["id"] == answer["id"]
+    status, answer = upload(text.encode(), kind="events", source="tlil")
+    assert (status, list(attrs(answer))) == (400, ["source"])
