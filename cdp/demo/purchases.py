@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 DATA = Path(__file__).with_name("cdnow.txt.gz")
 LAST_DAY = date(1998, 6, 30)  # of the data
+CUSTOMERS = 23_570  # in it
+PREFIX = "CD-"  # of their CustomerIds
 ONLINE, TILL = "online", "till"
 HEADER = (
     "customerId",
@@ -64,7 +66,7 @@ def read(customers: int | None = None) -> list[Purchase]:
 
 def customer_id(customer: str) -> str:
     """Return the CustomerId by which the product knows a customer of the data."""
-    return f"CD-{customer}"
+    return f"{PREFIX}{customer}"
 
 
 def happened_at(purchase: Purchase, now: datetime, zone: ZoneInfo) -> datetime:

@@ -12,11 +12,11 @@ from cdp.demo.catalogue import RECORDS, Record
 Message = dict[str, Any]
 
 VISITORS = 2_000  # in the days before the load
-DAYS = 14
+DAYS = 35
 BATCH = 100  # messages a request
 _NAMESPACE = uuid.UUID("6f1de0b4-90a5-4f7c-8a55-7f3d4cb0c8a1")
 _LONGEST_VISIT = timedelta(minutes=40)
-_REFERRERS = (
+_REFERRERS: tuple[tuple[str, dict[str, str] | None], ...] = (
     ("https://www.google.com/", None),
     ("", None),
     ("https://news.example.com/", {"source": "newsletter", "medium": "email", "name": "november"}),

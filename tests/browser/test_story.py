@@ -1,0 +1,98 @@
+"""The story of the README, in a real browser, on the whole running product."""
+
+import pytest
+
+from tests.live.product import Product
+
+pytestmark = [pytest.mark.browser, pytest.mark.live]
+
+
+@pytest.fixture(scope="module")
+def product(browser, tmp_path_factory):
+    """The product with a small demo in it."""
+    product = Product(
+        tmp_path_factory.mktemp("story") / "var", CDP_WEBHOOK_ALLOW_PRIVATE="127.0.0.0/8"
+    )
+    product.start()
+    product.manage("demo", "--customers", "150")
+    yield product
+    product.stop()
+
+
+def visit_shop(page, product):
+    page.goto(f"{product.url}/demo/shop/")
+    page.wait_for_selector("#step-look")
+
+
+def buy(page, *titles):
+    for title in titles:
+        page.get_by_role("link", name=title).click()
+        page.get_by_role("button", name="Add to cart").click()
+        page.get_by_role("link", name="All records").click()
+    page.get_by_role("button", name="Cart").click()
+    page.get_by_role("button", name="Order", exact=True).click()
+
+
+def sign_in(page, first_name, last_name, email):
+    page.locator("dialog[open]").get_by_role("button", name="Sign in").click()
+    page.get_by_label("First name").fill(first_name)
+    page.get_by_label("Last name").fill(last_name)
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_new_visitor_becomes_a_big_spender_while_one_watches(context, faults, product):
+    tool = context.new_page()
+    tool.goto(f"{product.url}/demo/email-tool/")
+    before = int(tool.locator("[data-total]").inner_text())
+
+    shop = context.new_page()
+    visit_shop(shop, product)
+    buy(shop, "Eleven Winters", "Low Sun", "Harvest Hymns")
+    shop.wait_for_selector("#step-order.done")
+    assert not shop.locator("#step-enter.done").count()
+    sign_in(shop, "Mia", "Muster", "mia.muster@example.com")
+    shop.wait_for_selector("#step-enter.done")
+    shop.wait_for_selector("#step-message.done")
+    assert "Big spenders (90 days)" in shop.locator("#segments").inner_text()
+
+    tool.bring_to_front()
+    tool.wait_for_selector(f"[data-total='{before + 1}']")
+    mail = tool.locator(".mails li").first.inner_text()
+    assert "Mia M." in mail
+    assert "Signature verified" in mail
+
+    profile = context.new_page()
+    profile.goto(product.url + shop.locator("#profile").get_attribute("href"))
+    profile.get_by_label("Username").fill("admin")
+    profile.get_by_label("Password").fill(product.admin_password)
+    profile.get_by_role("button", name="Log in").click()
+    profile.get_by_text("Mia Muster").first.wait_for()
+    text = profile.locator("body").inner_text()
+    assert "Big spenders (90 days)" in text
+    assert "CHF 204.90" in text
+    assert not faults
+
+
+def test_small_order_makes_no_big_spender(context, product):
+    shop = context.new_page()
+    visit_shop(shop, product)
+    buy(shop, "Paper Lanterns")
+    sign_in(shop, "Noah", "Muster", "noah.muster@example.com")
+    shop.wait_for_selector("#step-sign-in.done")
+    shop.wait_for_selector("#step-order.done")
+    shop.wait_for_timeout(1_000)
+    assert not shop.locator("#step-enter.done").count()
+    assert "Big spenders" not in shop.locator("#segments").inner_text()
+
+
+def test_visitor_can_start_again_as_somebody_new(context, product):
+    shop = context.new_page()
+    visit_shop(shop, product)
+    buy(shop, "The Complete Sessions")
+    sign_in(shop, "Lea", "Muster", "lea.muster@example.com")
+    shop.wait_for_selector("#step-enter.done")
+    shop.keyboard.press("Escape")
+    shop.get_by_role("button", name="Start again").click()
+    shop.wait_for_function("document.getElementById('customer-id').textContent === 'none yet'")
+    shop.wait_for_selector("#step-enter:not(.done)")
