@@ -65,7 +65,7 @@ class Customer(models.Model):
     """
 
     id = models.BigAutoField("ID", primary_key=True)
-    external_id = models.TextField(
+    external_id = models.TextField(  # noqa: DJ001 (null: not known yet; never empty)
         "CustomerId", null=True, blank=True, editable=False, help_text="As in your CRM."
     )
     fields = ExactJSONField(db_default=NO_FIELDS, blank=True)
