@@ -288,6 +288,8 @@ def test_review_says_who_would_enter_and_leave(staff, bern):
     assert answer == (200, {"entering": 1, "leaving": 2})
     both = {"any": [IN_BERN, in_basel]}
     assert post(staff, page_of(bern, "review/"), rule=both)[1] == {"entering": 1, "leaving": 0}
+    bought = {"not": {"sequence": [{"event": "Product Added"}, {"event": "Order Completed"}]}}
+    assert post(staff, page_of(bern, "review/"), rule=bought)[1] == {"entering": 1, "leaving": 0}
 
 
 def test_builder_holds_the_rule_exactly_and_safely(staff, make_field, make_segment):
