@@ -1,6 +1,7 @@
 # `make` lists what there is. Nothing needs to be installed or activated before but Python 3.11.
 
 T ?= tests
+B ?=
 PYTHON ?=
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
@@ -12,7 +13,7 @@ ifneq ($(wildcard .venv),)
 $(shell test -x $(BIN)/python || rm -rf .venv)
 endif
 
-.PHONY: help setup run check fix test
+.PHONY: help setup run check fix test bench
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -36,6 +37,9 @@ fix: .venv/.for-tests ## repair what the checks can repair by themselves
 
 test: .venv/.for-tests ## run all tests, or a part: make test T=tests/events
 	$(BIN)/python -m pytest $(T)
+
+bench: .venv/.for-run ## measure it on this machine: make bench B="--customers 1000000"
+	@$(BIN)/python -m bench $(B)
 
 # Installed, not synchronised: either of the two may be in use while the other is brought up to date.
 .venv/.for-run: requirements.lock $(BIN)/uv
