@@ -23,6 +23,7 @@ from typing import IO, Any, Final, NamedTuple
 from customers import exact
 from customers.fields import FieldValueError
 from customers.imports import receiving, repeats, running
+from customers.imports.cells import ADDED, unescaped
 from customers.imports.options import OptionError, Options, date_reader, number_reader
 from customers.imports.records import Chunk, Problem, plain
 from customers.imports.reports import Tally
@@ -130,7 +131,7 @@ class _Layout(NamedTuple):
 
 def _layout(columns: Sequence[str]) -> _Layout:
     """Find out which columns hold what. Raises `FileError` if something needed is missing."""
-    start = 2 if [*columns[:2]] == ["line", "reason"] else 0  # a file of errors, mended
+    start = len(ADDED) if tuple(columns[: len(ADDED)]) == ADDED else 0  # a file of errors, mended
     members: dict[int, str] = {}
     properties: dict[int, str] = {}
     for index, column in enumerate(columns[start:], start):
@@ -177,6 +178,8 @@ def _read(run: Import, chunk: Chunk) -> tuple[Tally, list[dict[str, Any]]]:
     problems = [*chunk.problems]
     events = []
     for (line, cells), ordinal in zip(chunk.records, ordinals, strict=True):
+        if not any(cell.strip() for cell in cells):
+            continue
         try:
             events.append(reader.read(cells, ordinal))
         except RefusedError as error:
@@ -203,10 +206,9 @@ class _Reader:
 
     def read(self, cells: Sequence[str], ordinal: int) -> dict[str, Any]:
         """Return the event of a line. Raises `RefusedError` or `FieldValueError`."""
+        texts = [unescaped(cell.strip()) for cell in cells]
         event: dict[str, Any] = {
-            member: cells[index].strip()
-            for index, member in self._layout.members.items()
-            if cells[index].strip()
+            member: texts[index] for index, member in self._layout.members.items() if texts[index]
         }
         if "timestamp" not in event:
             raise RefusedError("no_time", "The line does not say when it happened.")
@@ -214,18 +216,17 @@ class _Reader:
         if email := event.pop("email", None):
             event["traits"] = {"email": email}
         event["properties"] = {
-            name: self._value(cells[index])
+            name: self._value(texts[index])
             for index, name in self._layout.properties.items()
-            if cells[index].strip()
+            if texts[index]
         }
         event.setdefault("messageId", _message_id(cells, ordinal))
         event["type"] = "track"
         cleaning.clean(event, self._envelope)
         return event
 
-    def _value(self, cell: str) -> str | Decimal:
-        """A number if the cell is one in the style of the file, else its text."""
-        text = cell.strip()
+    def _value(self, text: str) -> str | Decimal:
+        """A number if the text is one in the style of the file, else the text."""
         try:
             number = self._number(text)
         except FieldValueError:

@@ -5,7 +5,7 @@ import pytest
 
 from cdp import pipeline
 from customers import imports as customer_imports
-from customers.imports import OptionError
+from customers.imports import OptionError, records, running
 from customers.imports.uploads import FileError
 from customers.models import Customer, ImportProblem
 from events import imports
@@ -69,6 +69,50 @@ def test_good_lines_go_through_and_bad_ones_are_kept_with_their_reason(upload):
     assert codes == {3: "bad_time", 4: "no_name", 5: "no_identity"}
     assert not Quarantine.objects.exists()
     assert "".join(customer_imports.error_file(made)).count("\n") == 5
+
+
+def test_blank_lines_are_no_events_and_no_errors(upload):
+    made = upload(HEADER + ",,,,,\n\n" + LINE)
+    assert (made.rows_ok, made.rows_failed) == (1, 0)
+
+
+def test_file_of_errors_can_be_mended_and_uploaded_again(upload):
+    made = upload(HEADER + "C-2,Order Completed,yesterday,-5,CHF,=x\n")
+    text = "".join(customer_imports.error_file(made)).removeprefix("\ufeff")
+    assert ",'-5,CHF,'=x" in text
+    upload(text.replace("yesterday", "2026-01-31"))
+    assert Event.objects.get().properties == {"revenue": -5, "currency": "CHF", "sku": "=x"}
+
+
+def test_equal_lines_far_apart_are_told_apart(upload, monkeypatch):
+    monkeypatch.setattr(records, "CHUNK_BYTES", 100)
+    text = HEADER + LINE + "".join(f"C-{n},Logged In,2026-01-31,,,\n" for n in range(20)) + LINE
+    for _ in range(2):
+        upload(text)
+        assert Event.objects.filter(name__name="Order Completed").count() == 2
+        assert Event.objects.count() == 22
+
+
+def test_import_cut_short_gives_each_event_once(upload, make_source, monkeypatch):
+    monkeypatch.setattr(records, "CHUNK_BYTES", 100)
+    make_source("till")
+    file = io.BytesIO((HEADER + LINE * 10).encode())
+    made = imports.create(file, name="till.csv", options={"source": "till"})
+    chunks = []
+
+    def dying(run, chunk):
+        tally = imports._apply(run, chunk)
+        chunks.append(chunk)
+        if len(chunks) == 3:
+            raise KeyboardInterrupt
+        return tally
+
+    with pytest.raises(KeyboardInterrupt):
+        running.work(made.pk, running.APPLY, dying)
+    imports.apply(made.pk)
+    while pipeline.ingest(pipeline.BATCH):
+        pass
+    assert Event.objects.count() == 10
 
 
 def test_numbers_and_dates_are_read_by_the_chosen_format(upload):
