@@ -14,9 +14,10 @@ from cdp import erasure, profile, segment_pages, staff, timeline, work
 from customers import adminkit, changes
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
 from customers.adminkit import Use
-from customers.models import Customer, CustomerField, Import
-from customers.wizard import ImportAdmin
-from events.models import DiscoveredField
+from customers.models import Customer, CustomerField, Import, ImportKind
+from customers.wizard import ImportAdmin, Kind
+from events import imports as event_imports
+from events.models import DiscoveredField, Source
 from segments import pages
 from segments.models import Membership, Segment
 
@@ -162,6 +163,24 @@ class CustomerFieldPages(CustomerFieldAdmin):
         return super().changelist_view(request, extra)
 
 
+def event_sources() -> list[tuple[str, str]]:
+    """Return the sources that events of a file may be of: (key, name)."""
+    return [*Source.objects.values_list("key", "name")]
+
+
 @admin.register(Import)
 class ImportPages(ImportAdmin):
-    """Imports of customers' values."""
+    """Imports of customers' values and of events."""
+
+    kinds = {
+        **ImportAdmin.kinds,
+        ImportKind.EVENTS: Kind(
+            "Events",
+            "One event a line, such as a purchase at a till: customerId, event and timestamp, and "
+            "a column for each property. The same file again changes nothing.",
+            event_imports.create,
+            event_imports.example,
+            event_imports.start_check_again,
+            event_sources,
+        ),
+    }

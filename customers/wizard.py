@@ -61,12 +61,12 @@ class ChooseForm(forms.Form):
     )
     source = forms.CharField(label="Events of", required=False)
 
-    def options(self) -> dict[str, Any]:
-        """Return the options of the import that differ from what it would do by itself."""
+    def options(self, *, has_source: bool) -> dict[str, Any]:
+        """Return what was chosen as the options of an import."""
         chosen = {name: self.cleaned_data[name] for name in ("numbers", "dates")}
         if self.cleaned_data["delimiter"]:
             chosen["delimiter"] = self.cleaned_data["delimiter"]
-        if self.cleaned_data["source"]:
+        if has_source:
             chosen["source"] = self.cleaned_data["source"]
         return chosen
 
@@ -188,7 +188,7 @@ class ImportAdmin(ProductAdmin):
             run = kind.create(
                 file,
                 name=str(file.name),
-                options=form.options(),
+                options=form.options(has_source=kind.sources is not None),
                 created_by=adminkit.actor(request),
             )
         except imports.FileError as error:
@@ -294,6 +294,10 @@ class ImportAdmin(ProductAdmin):
             "is_at_work": run.state in AT_WORK,
             "percent": int(run.progress * 100),
             "values": sum(entry["count"] for entry in found.values()),
+            "events": sorted(
+                ((name, entry["count"]) for name, entry in run.summary.get("events", {}).items()),
+                key=lambda pair: -pair[1],
+            ),
             "found": [(known.get(name, name), entry) for name, entry in found.items()],
             "unknown": _unknown(run),
             "known": sorted(known.values(), key=str),

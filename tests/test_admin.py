@@ -1,6 +1,7 @@
 """Every page of the admin: it opens, for whom it may, in few queries, and says what it should."""
 
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from cdp import figures, navigation, roles
 from cdp.models import ApiKey
 from customers.models import Customer, CustomerField, FieldChange, Import
+from events import imports as event_imports
+from events import inbox
 from events.models import DiscoveredField, Event, Quarantine, Source
 from tests.people import queries_of
 
@@ -448,3 +452,28 @@ def test_marketer_may_not_erase(member, make_customer):
     )
     assert answer.status_code == 403
     assert Customer.objects.exists()
+
+
+def upload_events(staff, **more):
+    content = b"customerId;event;timestamp;revenue\nC1;Order Completed;31.10.2026 12:30;1'249.90\n"
+    form = {"kind": "events", "numbers": "1'234.50", "dates": "dd.mm.yyyy", **more}
+    form["file"] = SimpleUploadedFile("till.csv", content)
+    return staff.post("/admin/customers/import/add/", form)
+
+
+def test_purchases_of_a_till_are_imported_as_events(staff, make_source):
+    make_source("till")
+    upload_events(staff, source="till")
+    run = Import.objects.get()
+    event_imports.check(run.pk)
+    address = f"/admin/customers/import/{run.pk}/"
+    assert "Import 1 event" in staff.get(f"{address}change/").content.decode()
+    staff.post(f"{address}start/")
+    event_imports.apply(run.pk)
+    inbox.process(10)
+    assert Event.objects.get().amount == Decimal("1249.90")
+
+
+def test_events_without_a_source_are_refused_in_words(staff):
+    assert "source" in upload_events(staff, source="").content.decode()
+    assert not Import.objects.exists()

@@ -141,7 +141,7 @@ def test_file_is_checked_mended_and_imported_as_a_marketer_would(admin, make_fie
     page = admin.page
     admin.open("customers/customerfield/")
     page.get_by_role("link", name="Upload values (CSV)").click()
-    page.get_by_label("File").set_input_files(file)
+    page.get_by_label("File", exact=True).set_input_files(file)
     assert page.get_by_text("people.csv").is_visible()
     page.get_by_role("button", name="Check the file").click()
     page.get_by_text("You can leave this page").wait_for()
