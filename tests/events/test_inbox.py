@@ -5,8 +5,9 @@ import threading
 import pytest
 from django.db import connection, transaction
 
+from customers import erasure as customers_erasure
 from customers.models import Change, Customer
-from events import cleaning, inbox
+from events import cleaning, erasure, inbox
 from events.models import Event, Inbox
 from tests.events.reading import events_of, reasons
 
@@ -148,3 +149,29 @@ def test_fault_of_ours_costs_one_event_not_its_neighbours(send, take_in, monkeyp
     take_in()
     assert reasons() == ["unreadable"]
     assert events_of(customer_id="u1") == ["0", "1", "3"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_event_of_a_customer_who_is_being_erased_is_nobodys_of_old(send, take_in):
+    """No foreign key guards this: the locks must."""
+    send("/v1/track", TRACK)
+    take_in()
+    (erased,) = Customer.objects.values_list("pk", flat=True)
+    send("/v1/track", TRACK | {"messageId": "m2"})
+
+    def pipeline():
+        take_in()
+        connection.close()
+
+    thread = threading.Thread(target=pipeline)
+    with transaction.atomic():
+        customers_erasure.hold([erased])
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "it should wait for the customer"
+        erasure.forget([erased])
+        customers_erasure.forget([erased])
+    thread.join(10)
+    event = Event.objects.get()
+    assert event.message_id == "m2"
+    assert event.customer_id == Customer.objects.get().pk != erased
