@@ -49,11 +49,11 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cdp.settings")
     django.setup()
 
-    from django.conf import settings  # noqa: PLC0415 (needs the settings)
-    from django.utils import timezone  # noqa: PLC0415
+    from django.conf import settings
+    from django.utils import timezone
 
-    from cdp import embedded  # noqa: PLC0415
-    from cdp.demo.models import Load  # noqa: PLC0415
+    from cdp import embedded
+    from cdp.demo.models import Load
 
     with embedded.running(settings.DATA_DIR):
         today = timezone.localdate(Load.objects.get().started_at)
@@ -70,11 +70,11 @@ def main() -> None:
 
 def members(on: date) -> set[str]:
     """Return the customers of the data whom the segment's rule finds as the day `on` begins."""
-    from django.utils import timezone  # noqa: PLC0415 (needs the settings)
+    from django.utils import timezone
 
-    from customers.models import Customer  # noqa: PLC0415
-    from segments import preview  # noqa: PLC0415
-    from segments.models import Segment  # noqa: PLC0415
+    from customers.models import Customer
+    from segments import preview
+    from segments.models import Segment
 
     segment = Segment.objects.get(key="big-spenders")
     as_of = timezone.make_aware(datetime.combine(on, time()))
