@@ -45,10 +45,12 @@ def claim_customer_ids(customer_ids: Sequence[str]) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
+            WITH ids AS MATERIALIZED (
+                SELECT pg_get_serial_sequence('customers_customer', 'id')::regclass AS sequence
+            )
             INSERT INTO customers_identifier (kind, value, customer_id)
-            SELECT 'customer_id', value,
-                   nextval(pg_get_serial_sequence('customers_customer', 'id'))
-            FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (value, place)
+            SELECT 'customer_id', value, nextval(sequence)
+            FROM ids, unnest(%s::text[]) WITH ORDINALITY AS wanted (value, place)
             ORDER BY place
             ON CONFLICT (kind, value) DO NOTHING
             RETURNING value, customer_id

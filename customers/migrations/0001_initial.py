@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('source', models.TextField(help_text='For people: import "loyalty.csv", API key "shop", Anna.')),
                 ('changes', customers.exact.ExactJSONField()),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.DO_NOTHING, related_name='field_changes', to='customers.customer')),
+                ('customer', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='field_changes', to='customers.customer')),
             ],
         ),
         migrations.CreateModel(
