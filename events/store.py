@@ -33,8 +33,9 @@ def store(messages: Sequence[Message]) -> None:
         if not _is_refusal(error):
             raise
         if len(messages) == 1:
-            reason = f"The database refused it: {str(error).splitlines()[0][:300]}"
             (message,) = messages
+            first_line, _, _ = str(error).partition("\n")
+            reason = f"The database refused it: {first_line[:300]}"
             rejected = quarantine.reject(message.event, message.envelope, "refused", reason)
             quarantine.add([rejected])
         else:

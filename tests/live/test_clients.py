@@ -1,6 +1,5 @@
 """Real clients, and odd ones, against the whole product."""
 
-import gzip
 import http.client
 import json
 import socket
@@ -80,11 +79,14 @@ def head(write_key, **headers):
 
 
 def test_body_in_chunks_without_a_length_is_read(live_product, write_key, events_named):
-    body = gzip.compress(json.dumps({"userId": "u1", "event": "Chunked"}).encode())
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:9], body[9:]))
+    event = {"type": "track", "userId": "u1", "properties": {"x": "y" * 20_000}}
+    batch = [event | {"event": f"Chunked {n}"} for n in range(60)]
+    body = json.dumps({"batch": batch}).encode()
+    parts = [body[start : start + 9_999] for start in range(0, len(body), 9_999)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
     request = head(write_key, Transfer_Encoding="chunked") + chunks + b"0\r\n\r\n"
     assert exchange(live_product, request) == (200, {"success": True})
-    wait_for(lambda: events_named("Chunked"), 10, "the event")
+    wait_for(lambda: len(events_named("Chunked")) == 60, 10, "the events")
 
 
 def test_request_over_the_cap_gets_its_answer(live_product, write_key):
