@@ -131,7 +131,7 @@ def test_request_over_the_cap_is_413(send, settings):
 
 
 def test_bomb_is_left_alone_after_the_cap(send):
-    bomb = gzip.compress(b" " * 100_000_000)
+    bomb = gzip.compress(b" " * 20_000_000, 1)
     assert send("/v1/track", bomb).status_code == 413
 
 
