@@ -40,7 +40,18 @@ ICONS = {
     "Unsubscribed": "unsubscribe",
 }
 # What says most about an event in one line, the best first.
-_TELLING = ("name", "title", "path", "url", "query", "campaign", "email_subject", "order_id", "sku")
+_TELLING = (
+    "name",
+    "title",
+    "path",
+    "url",
+    "query",
+    "campaign",
+    "email_subject",
+    "order_id",
+    "orderId",
+    "sku",
+)
 
 
 class Entry(NamedTuple):

@@ -29,7 +29,7 @@ from customers import (
     sql,
 )
 from customers.adminkit import BoundedPaginator, Button, Empty, ProductAdmin, Use
-from customers.models import Customer, CustomerField, FieldType
+from customers.models import Customer, CustomerField, FieldType, ImportKind
 
 SAMPLE = 50_000  # customers that are looked at to say how many have a value
 
@@ -245,8 +245,12 @@ class CustomerFieldAdmin(ProductAdmin):
     def header_buttons(self, request: HttpRequest) -> list[Button]:
         buttons = super().header_buttons(request)
         if request.user.has_perm("customers.add_import"):
-            href = reverse("admin:customers_import_add")
-            buttons.insert(0, Button("Upload values (CSV)", href, "upload_file"))
+            example = reverse("admin:customers_import_example", args=[ImportKind.CUSTOMER_FIELDS])
+            upload = reverse("admin:customers_import_add")
+            buttons[:0] = [
+                Button("Download example", example, "download", is_minor=True),
+                Button("Upload values (CSV)", upload, "upload_file"),
+            ]
         return buttons
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:

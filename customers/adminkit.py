@@ -31,6 +31,7 @@ class Button(NamedTuple):
     href: str
     icon: str
     is_primary: bool = False
+    is_minor: bool = False  # an icon only, and not on phones
 
 
 class Use(NamedTuple):
