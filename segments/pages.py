@@ -99,7 +99,12 @@ def filling(request: HttpRequest, segment: Segment) -> HttpResponse:
 def members(request: HttpRequest, segment: Segment, *, may_change: bool) -> HttpResponse:
     """Answer with the next members, for the button below the list."""
     page = _members(segment, request.GET.get("after", ""))
-    context = {"segment": segment, "page": page, "may_change": may_change}
+    context = {
+        "segment": segment,
+        "page": page,
+        "may_change": may_change,
+        "may_see_customers": request.user.has_perm("customers.view_customer"),
+    }
     return render(request, "admin/segments/members.html", context)
 
 

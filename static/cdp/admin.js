@@ -107,10 +107,13 @@
     }
   }
 
-  /* A button may open a dialog of the page. */
+  /* A button may open a dialog of the page; what htmx will fill in it, is emptied first. */
   function openDialog(event) {
     const opener = event.target.closest?.("[data-opens]");
-    if (opener) document.getElementById(opener.dataset.opens).showModal();
+    if (!opener) return;
+    const dialog = document.getElementById(opener.dataset.opens);
+    dialog.querySelector("[data-fresh]")?.replaceChildren("Looking …");
+    dialog.showModal();
   }
 
   /* A key is made from the name until somebody types one. */

@@ -116,6 +116,7 @@ def test_member_list_goes_on_where_it_stopped(staff, bern, make_customer):
         if not (after := page.after):
             break
     assert len(seen) == len(set(seen)) == 60
+    assert ">C57</a>" in staff.get(page_of(bern, "members/")).content.decode()
 
 
 @pytest.mark.parametrize("after", ["x", "2026-01-01", "2026-01-01T00:00:00Z~", "~5", "\0~1"])
