@@ -88,7 +88,7 @@ def _profile(customer: Customer, source: Source) -> dict[str, Any]:
     return {
         "is_known": True,
         "customer_id": customer.external_id,
-        "profile": reverse("admin:customers_customer_change", args=[customer.pk]),
+        "profile": reverse("admin:customers_customer_profile", args=[customer.pk]),
         "did": sorted(set(events.values_list("name__name", flat=True))),
         "events_count": events.count(),
         "events": [_line(event) for event in latest],
