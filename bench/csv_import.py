@@ -55,7 +55,8 @@ def run(rows: int = 1_000_000) -> Iterator[Row]:
     from customers.models import CustomerField
 
     CustomerField.objects.bulk_create(
-        CustomerField(name=name, type=kind) for name, kind in FIELDS.items()
+        (CustomerField(name=name, type=kind) for name, kind in FIELDS.items()),
+        ignore_conflicts=True,
     )
     path = Path(ground_directory()) / "bench.csv"
     write(path, rows)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from django.db.models import Q
 
-from customers.models import Change, Customer, FieldChange, Identifier, Merge
+from customers.models import Change, Customer, FieldChange, Identifier, ImportProblem, Merge
 
 
 def hold(customer_ids: Collection[int]) -> None:
@@ -32,6 +32,10 @@ def forget(customer_ids: Collection[int]) -> None:
 
     Call it inside a transaction, after the floors above have forgotten them.
     """
+    known_as = [
+        *Identifier.objects.filter(customer__in=customer_ids).values_list("value", flat=True)
+    ]
+    ImportProblem.objects.filter(row__has_any_keys=known_as).delete()
     Change.objects.filter(customer_id__in=customer_ids).delete()
     Identifier.objects.filter(customer__in=customer_ids).delete()
     Merge.objects.filter(Q(survivor__in=customer_ids) | Q(absorbed_id__in=customer_ids)).delete()

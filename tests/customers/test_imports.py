@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from django_q.models import OrmQ
 
-from customers import changes, imports
+from customers import changes, erasure, imports
 from customers.models import (
     Customer,
     FieldChange,
@@ -414,6 +414,19 @@ def test_discarded_import_leaves_nothing(django_capture_on_commit_callbacks):
     assert not stored[0].exists(stored[1])
     assert not Import.objects.exists()
     assert not ImportProblem.objects.exists()
+
+
+def test_lines_of_an_erased_customer_are_forgotten(make_customer):
+    ann = make_customer("ann")
+    run = applied(HEADER + "ann,points,x\nbob,points,x\n")
+    erasure.forget([ann.pk])
+    assert problems(run) == [(3, "not_a_number")]
+
+
+def test_value_that_is_too_long_is_a_problem_of_its_line():
+    run = applied(HEADER + f"ann,city,{'x' * 200_000}\nann,points,{'9' * 101}\nann,vip,no\n")
+    assert problems(run) == [(2, "text_too_long"), (3, "not_a_number")]
+    assert counts(run) == (1, 2, 1, 0)
 
 
 def test_starting_leaves_the_work_to_the_queue():
