@@ -2,8 +2,10 @@
 
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models import Sum
@@ -12,6 +14,7 @@ from django.utils import timezone
 from activation.models import Delivery
 from bench import check_demo
 from cdp.demo import audience, loading, people, purchases
+from customers import imports
 from customers.models import Customer, Import, ImportState, Merge
 from events.models import Event, Quarantine
 from segments import preview
@@ -89,6 +92,17 @@ def test_every_segment_has_members_but_not_everybody(loaded):
     sizes = Counter(Membership.objects.values_list("segment__key", flat=True))
     assert set(sizes) == set(Segment.objects.values_list("key", flat=True))
     assert max(sizes.values()) < Customer.objects.count() / 2
+
+
+def test_example_file_has_three_mistakes_and_the_rest_of_it_is_good(loaded):
+    path = Path(settings.BASE_DIR) / "static/demo/customers-with-mistakes.csv"
+    with path.open("rb") as file:
+        run = imports.create(file, name=path.name)
+    imports.check(run.pk)
+    run.refresh_from_db()
+    assert (run.rows_ok, run.rows_failed) == (5, 3)
+    problems = [*run.problems.order_by("line").values_list("line", "code")]
+    assert problems == [(4, "not_a_datetime"), (6, "unknown_field"), (8, "not_a_boolean")]
 
 
 def test_visitors_who_sign_in_as_known_customers_are_merged(loaded):

@@ -143,3 +143,15 @@ def test_requests_of_visitors_are_of_a_size_that_is_taken():
 
 def test_every_record_has_an_address_of_its_own():
     assert len({record.sku for record in RECORDS}) == len(RECORDS)
+
+
+def test_customers_whom_the_tour_names_are_as_it_says(bought):
+    """docs/marketers.md sends people to these profiles."""
+    counts = Counter(purchase.customer for purchase in bought)
+    assert counts.most_common(1) == [("14048", 217)]
+    days = [(purchases.LAST_DAY - p.day).days for p in bought if p.customer == "00004"]
+    assert sum(day < 365 for day in days) >= 2
+    assert min(days) > 90
+    customer_ids = [f"CD-{customer}" for customer in sorted(counts)]
+    messages = visitors.browse(customer_ids, now=NOW, currency="CHF")
+    assert "CD-11044" in {message.get("userId") for message in messages}
