@@ -41,9 +41,7 @@ class Snapshot(models.Model):
     at = models.DateTimeField()
     took = models.FloatField(help_text="Seconds.")
     data = models.JSONField()
-    asked_at = models.DateTimeField(
-        null=True, help_text="When the queue was last asked for it."
-    )
+    asked_at = models.DateTimeField(null=True, help_text="When the queue was last asked for it.")
 
     def __str__(self) -> str:
         return f"{self.name} {self.at:%F %T}"
