@@ -2,12 +2,14 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from cdp import api, health, home
 
 staff = admin.site.admin_view
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/home/progress/", staff(home.progress), name="home_progress"),
     path("admin/home/checklist/", staff(home.dismiss_checklist), name="home_checklist"),
     path("admin/", admin.site.urls),
