@@ -6,7 +6,12 @@
     dock_to_right: "Show or hide the navigation",
     close: "Close the navigation",
     unfold_more: "Account and theme",
-    manage_search: "Search",
+    search: "Search",
+    light_mode: "Light or dark",
+    dark_mode: "Light or dark",
+    computer: "Light or dark",
+    contrast: "Light or dark",
+    arrow_back: "Back to the list",
   };
 
   /* Elements that react to clicks only get a role, a name and the keys of a button. */
@@ -17,13 +22,22 @@
       if (element.hasAttribute("tabindex")) continue;
       element.tabIndex = 0;
       element.setAttribute("role", "button");
-      const text = element.textContent.trim();
-      const icon = element.matches(".material-symbols-outlined") ? text : "";
-      if (NAMES[icon]) element.setAttribute("aria-label", NAMES[icon]);
     }
+    for (const element of root.querySelectorAll("a, button, [role=button]")) nameByIcon(element);
     for (const icon of root.querySelectorAll(".material-symbols-outlined:not([role])")) {
       icon.setAttribute("aria-hidden", "true");
     }
+  }
+
+  /* What shows an icon and nothing else is named after it. */
+  function nameByIcon(element) {
+    if (element.hasAttribute("aria-label") || element.title) return;
+    const isIcon = element.matches(".material-symbols-outlined");
+    const icons = isIcon ? [element] : [...element.querySelectorAll(".material-symbols-outlined")];
+    const said = icons.reduce((text, icon) => text.replace(icon.textContent, ""), element.textContent);
+    if (!icons.length || said.trim() || element.querySelector("img[alt]")) return;
+    const icon = icons[0].textContent.trim();
+    element.setAttribute("aria-label", NAMES[icon] || icon.replaceAll("_", " "));
   }
 
   function pressLikeAButton(event) {

@@ -160,3 +160,18 @@ def test_file_is_checked_mended_and_imported_as_a_marketer_would(admin, make_fie
         page.get_by_role("link", name="Download these lines").click()
     assert "points,many" in download.value.path().read_text()
     assert Customer.objects.get(external_id="C1").fields == {"email": "anna@example.ch"}
+
+
+def test_buttons_that_are_icons_only_have_names(admin, nina):
+    admin.open("customers/customer/")
+    unnamed = admin.page.evaluate(
+        """[...document.querySelectorAll("button, a, [role=button]")].filter((element) => {
+            const icons = element.querySelectorAll(".material-symbols-outlined").length;
+            const text = element.cloneNode(true);
+            text.querySelectorAll(".material-symbols-outlined").forEach((icon) => icon.remove());
+            const isIcon = element.matches(".material-symbols-outlined");
+            const says = text.textContent.trim() && !isIcon;
+            return (icons || isIcon) && !says && !element.ariaLabel && !element.title;
+        }).map((element) => element.outerHTML)"""
+    )
+    assert unnamed == []
