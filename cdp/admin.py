@@ -111,7 +111,7 @@ class CustomerPages(CustomerAdmin):
         """Ask for the CustomerId, then forget the person on every floor."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
-        customer = get_object_or_404(Customer, pk=object_id)
+        customer = adminkit.row_or_404(Customer, object_id)
         asked = customer.external_id or str(customer.pk)
         if request.method == "POST" and request.POST.get("name", "").strip() == asked:
             erasure.forget([customer.pk])

@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
@@ -16,6 +17,7 @@ from events.models import Event
 from segments.models import MembershipChange
 
 PAGE = 25
+_DELIVERY = 2  # the rank of what has a UUID for an id
 _DETAILS = 40  # properties of an event that are shown
 
 ICONS = {
@@ -81,12 +83,13 @@ class Position(NamedTuple):
     @classmethod
     def read(cls, text: str) -> "Position | None":
         """Read what `str` wrote; None for anything else."""
-        at, _, rest = text.partition("|")
-        rank, _, row_id = rest.partition("|")
         try:
-            return cls(datetime.fromisoformat(at), int(rank), row_id)
+            at, rank, row_id = text.split("|")
+            position = cls(datetime.fromisoformat(at), int(rank), row_id)
+            UUID(row_id) if position.rank == _DELIVERY else int(row_id)
         except ValueError:
             return None
+        return position if position.at.tzinfo else None
 
     def __str__(self) -> str:
         return f"{self.at.isoformat()}|{self.rank}|{self.id}"
@@ -132,7 +135,7 @@ def _sources(customer_id: int, show: str) -> Iterator[_Source]:
         yield _Source(1, changed, "at", _membership)
     if show in ("", "deliveries"):
         sent = Delivery.objects.filter(customer_id=customer_id).select_related("trigger")
-        yield _Source(2, sent.defer("body"), "created_at", _delivery)
+        yield _Source(_DELIVERY, sent.defer("body"), "created_at", _delivery)
     if not show:
         yield _Source(3, Merge.objects.filter(survivor=customer_id), "at", _merge)
 
@@ -188,7 +191,7 @@ def _delivery(row: Delivery) -> Entry:
     elif row.cancelled_at:
         icon, tone, note = "cancel_schedule_send", "", "cancelled"
     test = "Test of trigger" if row.is_test else "Trigger"
-    return Entry(row.created_at, 2, row.id, icon, f"{test} “{row.trigger}”", tone, note)
+    return Entry(row.created_at, _DELIVERY, row.id, icon, f"{test} “{row.trigger}”", tone, note)
 
 
 def _merge(row: Merge) -> Entry:

@@ -14,7 +14,6 @@ from django.db import transaction
 from django.db.models import F, Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
@@ -301,7 +300,7 @@ class CustomerFieldAdmin(ProductAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Ask for the name, then remove the field and the values that customers have of it."""
-        field = get_object_or_404(CustomerField, pk=object_id)
+        field = adminkit.row_or_404(CustomerField, object_id)
         if not self.has_delete_permission(request, field):
             raise PermissionDenied
         uses = self.uses([field.name]).get(field.name, [])

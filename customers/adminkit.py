@@ -1,14 +1,16 @@
 """What the admin pages of every floor share."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.admin.utils import unquote
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,6 +21,8 @@ from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
 from customers import formats, sql
+
+Row = TypeVar("Row", bound=models.Model)
 
 COUNTED_UP_TO = 100_000  # rows; above, the planner's estimate has to do
 PAGE_SIZE = 50
@@ -126,6 +130,14 @@ def count_rows(model: type[models.Model]) -> int:
 def customer_url(customer_id: int) -> str:
     """Return the address of a customer's profile."""
     return f"{reverse('admin:customers_customer_changelist')}{customer_id}/"
+
+
+def row_or_404(model: type[Row], object_id: str) -> Row:
+    """Return the row that an address of the admin names; raises `Http404`."""
+    try:
+        return get_object_or_404(model, pk=int(unquote(object_id)))
+    except ValueError:
+        raise Http404 from None
 
 
 def redirect(href: str) -> HttpResponse:

@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -317,7 +317,7 @@ class ImportAdmin(ProductAdmin):
     def _run(self, request: HttpRequest, run_id: Any) -> Import:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return get_object_or_404(Import, pk=run_id)
+        return adminkit.row_or_404(Import, str(run_id))
 
     def _require_add(self, request: HttpRequest) -> None:
         if not self.has_add_permission(request):

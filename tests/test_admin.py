@@ -477,3 +477,46 @@ def test_purchases_of_a_till_are_imported_as_events(staff, make_source):
 def test_events_without_a_source_are_refused_in_words(staff):
     assert "source" in upload_events(staff, source="").content.decode()
     assert not Import.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "customers/customer/0/",
+        "customers/customer/99999999999999999999999/",
+        "customers/customer/x/delete/",
+        "customers/customer/x/change/",
+        "customers/customerfield/x/delete/",
+        "customers/import/x/change/",
+        "customers/import/99999999999999999999999/status/",
+    ],
+)
+def test_address_of_nothing_is_not_found(staff, path):
+    assert staff.get(f"/admin/{path}").status_code in (302, 404)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "q=%00",
+        "q=%F0%9F%98%80",
+        "q='\"%25_\\",
+        "who=nobody",
+        "segment=%00",
+        "p=x",
+        "p=999999",
+        "o=1.-99",
+        "e=1",
+        "fields__x=1",
+    ],
+)
+def test_odd_addresses_of_lists_are_no_errors(staff, make_customer, query):
+    make_customer("C1")
+    assert staff.get(f"/admin/customers/customer/?{query}", follow=True).status_code in (200, 400)
+
+
+def test_odd_addresses_of_the_timeline_are_no_errors(staff, make_customer):
+    customer = make_customer("C1")
+    for query in ("after=%00", "after=2026-01-01T00:00:00Z|2|x", "show=%00", "show=" + "9" * 40):
+        address = f"/admin/customers/customer/{customer.pk}/timeline/?{query}"
+        assert staff.get(address).status_code == 200, query
