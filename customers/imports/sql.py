@@ -1,7 +1,7 @@
 """The raw statements of imports, one per function, named after what it does."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
 
@@ -71,9 +71,25 @@ def copy_field_changes(rows: Iterable[tuple[int, str, str]]) -> None:
 
 
 def copy_changes(rows: Iterable[tuple[int, Iterable[str]]]) -> None:
-    """Append (customer id, facts) to the queue of changes."""
-    facts = ((customer_id, fact) for customer_id, names in rows for fact in names)
-    _copy("COPY customers_change (customer_id, fact) FROM STDIN", facts)
+    """Append (customer id, facts) to the queue of changes.
+
+    These are by far the most rows of an import, so their text is put together here.
+    """
+    end_of = _Ends()
+    statement = "COPY customers_change (customer_id, fact) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for customer_id, facts in rows:
+            copy.write("".join([f"{customer_id}{end_of[fact]}" for fact in facts]))
+
+
+class _Ends(dict[str, str]):
+    """What follows the first column, in COPY's text format, by the value of the second."""
+
+    escapes: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+    def __missing__(self, text: str) -> str:
+        self[text] = end = f"\t{text.translate(self.escapes)}\n"
+        return end
 
 
 def copy_problems(rows: Iterable[tuple[int, int, str, str, str]]) -> None:

@@ -11,7 +11,7 @@ from customers.imports import cells, sql, storing
 from customers.imports.cells import Batch, Reader
 from customers.imports.options import CustomerOptions
 from customers.imports.records import Chunk
-from customers.imports.reports import Tally
+from customers.imports.reports import GROUPS, Tally
 from customers.models import CustomerField, Import
 
 _COUNTED: Final = 1  # bit of what is remembered of a customer; the others stand for fields
@@ -59,17 +59,18 @@ def _read(run: Import, chunk: Chunk, known: Mapping[str, CustomerField]) -> Batc
 
 def _tally(batch: Batch, known: Mapping[str, CustomerField]) -> Tally:
     given = Counter(chain.from_iterable(batch.customers.values()))
+    unknown = Counter(dict(batch.unknown.most_common(GROUPS)))
     return Tally(
         ok=batch.lines,
         problems=batch.problems,
-        found={"fields": given, "unknown_fields": batch.unknown},
+        found={"fields": given, "unknown_fields": unknown},
         notes={
             "fields": {
                 name: {"type": known[name].type, "example": batch.examples.get(name, "")[:100]}
                 for name in given
             },
             "unknown_fields": {
-                name: {"suggestion": spelling.nearest(name, known)} for name in batch.unknown
+                name: {"suggestion": spelling.nearest(name, known)} for name in unknown
             },
         },
     )

@@ -92,6 +92,14 @@ def test_segments_are_told_what_changed_and_nothing_else(make_customer):
     }
 
 
+def test_names_of_fields_may_hold_anything(make_field):
+    make_field('a\tb\\n"c')
+    applied('customerId,fieldName,fieldValue\nann,"a\tb\\n""c",x\n')
+    assert fields_of("ann") == {'a\tb\\n"c': "x"}
+    assert 'field:a\tb\\n"c' in {fact.name for fact in changes.claim(10)}
+    assert FieldChange.objects.get().changes == {'a\tb\\n"c': [None, "x"]}
+
+
 def test_same_file_again_changes_nothing():
     text = HEADER + "ann,city,Basel\nann,points,1.50\nann,born,2026-07-01\nbob,vip,no\n"
     applied(text)
