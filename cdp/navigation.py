@@ -174,6 +174,7 @@ def tabs(request: HttpRequest) -> list[dict[str, Any]]:
 
 def search(request: HttpRequest, text: str) -> list[SearchResult]:
     """Find customers and segments for the search of the sidebar."""
+    text = text.replace("\0", "")
     return [*_customers(request, text), *_segments(request, text)]
 
 

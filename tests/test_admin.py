@@ -515,6 +515,11 @@ def test_odd_addresses_of_lists_are_no_errors(staff, make_customer, query):
     assert staff.get(f"/admin/customers/customer/?{query}", follow=True).status_code in (200, 400)
 
 
+def test_odd_words_in_the_search_of_the_sidebar_are_no_errors(staff):
+    for text in ("%00", "a" * 3000, "%25_%5C"):
+        assert staff.get(f"/admin/search/?extended=1&s={text}").status_code == 200
+
+
 def test_odd_addresses_of_the_timeline_are_no_errors(staff, make_customer):
     customer = make_customer("C1")
     for query in ("after=%00", "after=2026-01-01T00:00:00Z|2|x", "show=%00", "show=" + "9" * 40):
