@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from playwright.sync_api import sync_playwright
 
@@ -77,13 +78,11 @@ class Admin:
 
 
 @pytest.fixture
-def admin(faults, context, live_server):
+def admin(faults, context, live_server, client):
     """The admin, signed in as a superuser."""
-    get_user_model().objects.create_superuser("anna", "anna@example.ch", "secret-enough")
-    page = context.new_page()
-    page.goto(f"{live_server.url}/admin/")
-    page.get_by_label("Username").fill("anna")
-    page.get_by_label("Password").fill("secret-enough")
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url("**/admin/")
-    return Admin(page, live_server.url)
+    client.force_login(get_user_model().objects.create_superuser("anna", "anna@example.ch"))
+    session = client.cookies[settings.SESSION_COOKIE_NAME].value
+    context.add_cookies(
+        [{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}]
+    )
+    return Admin(context.new_page(), live_server.url)

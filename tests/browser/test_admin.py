@@ -1,6 +1,7 @@
 """The admin as a marketer uses it: by mouse, by keyboard, on a phone, in the dark."""
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from cdp import figures
@@ -25,6 +26,7 @@ def nina(make_customer, make_field, make_event):
 
 
 def test_every_page_opens_without_an_error_and_without_leaving_the_machine(admin, nina, faults):
+    admin.open()
     links = admin.page.locator("#nav-sidebar-apps a").evaluate_all("all => all.map(a => a.href)")
     assert len(links) >= 12
     for link in links:
@@ -94,13 +96,19 @@ def test_filters_open_and_work_by_keyboard_alone(admin, nina):
     assert page.locator("#result_list tr.data-row").count() == 1
 
 
-def test_login_has_the_cursor_in_its_first_field(page, live_server):
+def test_one_signs_in_without_touching_the_mouse(page, live_server):
+    User.objects.create_superuser("tom", password="secret-enough")
     page.goto(f"{live_server.url}/admin/")
-    assert page.evaluate("document.activeElement.id") == "id_username"
+    page.keyboard.type("tom")
+    page.keyboard.press("Tab")
+    page.keyboard.type("secret-enough")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Home").wait_for()
 
 
 def test_theme_can_be_changed_by_keyboard(admin):
     page = admin.page
+    admin.open()
     page.get_by_role("button", name="anna").focus()
     page.keyboard.press("Enter")
     page.get_by_text("Log out").first.wait_for()
