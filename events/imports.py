@@ -23,7 +23,8 @@ from typing import IO, Any, Final, NamedTuple
 from customers import exact
 from customers.fields import FieldValueError
 from customers.imports import receiving, repeats, running
-from customers.imports.cells import ADDED, unescaped
+from customers.imports.cells import ADDED
+from customers.imports.columns import unescaped
 from customers.imports.options import OptionError, Options, date_reader, number_reader
 from customers.imports.records import Chunk, Problem, plain
 from customers.imports.reports import Tally

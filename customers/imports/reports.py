@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from customers.imports import cells, sql
+from customers.imports import cells, columns, sql
 from customers.imports.records import Problem
 from customers.models import CustomerField, FieldType, Import, ImportProblem
 
@@ -117,5 +117,5 @@ def example_file(known: Iterable[CustomerField]) -> str:
 
 def _line(row: Sequence[str], delimiter: str) -> str:
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter).writerow([cells.escaped(cell) for cell in row])
+    csv.writer(text, delimiter=delimiter).writerow([columns.escaped(cell) for cell in row])
     return text.getvalue()

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from customers import exact, fields
 from customers.fields import FieldValueError
-from customers.imports.cells import Layout, Reader, escaped, unescaped
+from customers.imports.cells import Layout, Reader
+from customers.imports.columns import escaped, unescaped
 from customers.imports.options import CustomerOptions
 from customers.imports.records import Chunk
 from customers.models import CustomerField, FieldType
