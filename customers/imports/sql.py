@@ -23,13 +23,21 @@ def unlock(import_id: int) -> None:
 
 
 def select_owners(customer_ids: Sequence[str]) -> dict[str, int]:
-    """Return the id of the customer by each of these CustomerIds that is known."""
+    """Return the id of the customer by each of these CustomerIds that is known.
+
+    Each is looked up by itself: while a file fills an empty table, nobody knows yet how many rows
+    it has, and a join would read all of them for each chunk.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT value, customer_id FROM customers_identifier
-            JOIN unnest(%s::text[]) AS wanted (value) USING (value)
-            WHERE kind = 'customer_id'
+            SELECT value, customer_id
+            FROM unnest(%s::text[]) AS wanted (value)
+            CROSS JOIN LATERAL (
+                SELECT customer_id FROM customers_identifier AS known
+                WHERE known.kind = 'customer_id' AND known.value = wanted.value
+                LIMIT 1
+            ) AS owner
             """,
             [arrays.of_texts(customer_ids)],
         )
@@ -104,13 +112,17 @@ def _copy(statement: str, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def select_seen(import_id: int, keys: Sequence[int]) -> dict[int, int]:
-    """Return what the import remembers under these keys."""
+    """Return what the import remembers under these keys, each looked up by itself."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT key, what FROM customers_importseen
-            JOIN unnest(%s::bigint[]) AS wanted (key) USING (key)
-            WHERE source_id = %s
+            SELECT key, what
+            FROM unnest(%s::bigint[]) AS wanted (key)
+            CROSS JOIN LATERAL (
+                SELECT what FROM customers_importseen AS seen
+                WHERE seen.source_id = %s AND seen.key = wanted.key
+                LIMIT 1
+            ) AS remembered
             """,
             [arrays.of_numbers(keys), import_id],
         )
