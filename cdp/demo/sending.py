@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from activation import destinations, triggers
+from activation import addresses, destinations, triggers
 from activation.models import Destination, Trigger
 from cdp.demo import audience
 from segments.models import Segment
@@ -34,9 +34,20 @@ def _destination(key: str, name: str, url: str) -> Destination:
 
 def email_tool_url() -> str:
     """Return where the e-mail tool, which is a page of this product, is reached from within."""
-    host = "127.0.0.1" if settings.HOST in _EVERYWHERE else settings.HOST
-    host = f"[{host}]" if ":" in host else host
+    host = f"[{_own_host()}]" if ":" in _own_host() else _own_host()
     return f"http://{host}:{settings.PORT}{reverse('demo:email-tool')}"
+
+
+def may_reach_email_tool() -> bool:
+    """Whether the settings let webhooks go to this very machine."""
+    try:
+        return addresses.is_allowed(_own_host())
+    except ValueError:  # a name: what it stands for is looked up when something is sent
+        return True
+
+
+def _own_host() -> str:
+    return "127.0.0.1" if settings.HOST in _EVERYWHERE else str(settings.HOST)
 
 
 def follow_port() -> None:

@@ -1,8 +1,13 @@
 """The story of the README, in a real browser, on the whole running product."""
 
+import json
+import threading
+from urllib.request import Request, urlopen
+
 import pytest
 
-from tests.live.product import Product
+from tests.browser.test_tag import Site
+from tests.live.product import Product, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
 
@@ -96,3 +101,27 @@ def test_visitor_can_start_again_as_somebody_new(context, product):
     shop.get_by_role("button", name="Start again").click()
     shop.wait_for_selector("#customer-id:has-text('none yet')")
     shop.wait_for_selector("#step-enter:not(.done)")
+
+
+def test_tag_reports_from_another_site(context, faults, product):
+    write_key = product.manage("create_source", "Another site")
+    api_key = product.manage("create_api_key", "story")
+    site = Site()
+    site.head = f'<script async src="{product.url}/cdp.js" data-write-key="{write_key}"></script>'
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    page = context.new_page()
+    page.goto(f"{site.url}/hello")
+
+    def stored():
+        asked = Request(f"{product.url}/api/events/?source=another-site")
+        asked.add_header("Authorization", f"Bearer {api_key}")
+        with urlopen(asked) as answer:
+            return json.load(answer)["results"]
+
+    [event] = wait_for(stored, 10, "the page view")
+    site.shutdown()
+    site.server_close()
+    assert event["name"] == "Page Viewed"
+    assert event["properties"]["url"] == f"{site.url}/hello"
+    assert not faults
+    assert not site.envelopes

@@ -9,7 +9,7 @@ from django.utils import timezone
 from activation import triggers
 from activation.models import Trigger
 from cdp import pipeline
-from cdp.demo import audience, loading, purchases, state
+from cdp.demo import audience, loading, purchases, sending, state
 from customers.models import Change, Customer, CustomerField, Import, ImportState
 from events.models import Event, Source
 from segments.models import Membership, Segment
@@ -117,6 +117,15 @@ def test_demo_leaves_a_source_of_somebody_elses_alone(db, make_source):
         call_command("demo", "--customers", "10")
     assert not state.is_open()
     assert not CustomerField.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("is_demo", "networks", "may"),
+    [(True, [], True), (False, [], False), (False, ["127.0.0.0/8"], True)],
+)
+def test_email_tool_is_reached_where_the_settings_allow_it(settings, is_demo, networks, may):
+    settings.DEMO, settings.WEBHOOK_ALLOW_PRIVATE = is_demo, networks
+    assert sending.may_reach_email_tool() == may
 
 
 def test_existing_fields_are_used_and_not_removed(db, make_field):

@@ -42,6 +42,11 @@ class Command(BaseCommand):
             sending.follow_port()
             self.stdout.write("the demo is here")
             return
+        if not sending.may_reach_email_tool():
+            self.stdout.write(
+                "with CDP_DEMO=0 nothing may be sent to this machine itself: the e-mail tool gets "
+                "no message unless CDP_WEBHOOK_ALLOW_PRIVATE names its network"
+            )
         if loading.start(now(), customers):
             self.stdout.write("the demo is on its way")
         self._wait(patience=math.inf if may_wait else _PATIENCE)
