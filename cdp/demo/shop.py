@@ -63,9 +63,8 @@ def me(request: HttpRequest) -> JsonResponse:
     if source is None:
         return JsonResponse({"error": "The demo is not loaded."}, status=404)
     customer = _visitor(request.GET.get("anonymous_id", ""))
-    if customer is None:
-        return JsonResponse({"is_known": False})
-    return JsonResponse(_profile(customer, source))
+    seen = _profile(customer, source) if customer else {"is_known": False}
+    return JsonResponse({"is_loading": not state.is_ready(), **seen})
 
 
 def _visitor(anonymous_id: str) -> Customer | None:

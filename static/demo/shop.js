@@ -152,6 +152,7 @@
 
   function showSeen(seen) {
     const { events = [], segments = [], did = [] } = seen;
+    byId("loading").hidden = !seen.is_loading;
     byId("customer-id").textContent = seen.customer_id || "none yet";
     byId("segments").replaceChildren(...(segments.length ? segments.map(chip) : ["none"]));
     byId("events-count").textContent = seen.events_count || 0;

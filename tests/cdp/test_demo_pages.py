@@ -116,12 +116,19 @@ def test_visitor_sees_what_is_known_of_them(client, demo, visitor, make_event, m
 @pytest.mark.parametrize("anonymous_id", ["", "x", str(uuid.uuid4()), "' OR 1=1 --"])
 def test_nothing_is_known_of_strangers(client, demo, visitor, anonymous_id):
     visitor()
-    assert see(client, anonymous_id).json() == {"is_known": False}
+    assert see(client, anonymous_id).json() == {"is_known": False, "is_loading": True}
 
 
 def test_who_claims_to_be_a_customer_that_is_not_the_demos_learns_nothing(client, demo, visitor):
     visitor("4711")
-    assert see(client).json() == {"is_known": False}
+    assert see(client).json() == {"is_known": False, "is_loading": True}
+
+
+def test_visitor_is_told_while_the_demo_is_being_loaded(client, demo, visitor):
+    visitor("WEB-1")
+    assert see(client).json()["is_loading"]
+    Load.objects.update(ready_at=datetime.now(UTC))
+    assert not see(client).json()["is_loading"]
 
 
 def test_visitor_sees_nothing_that_came_from_other_sources(
