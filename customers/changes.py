@@ -6,6 +6,7 @@ from typing import NamedTuple
 from customers import sql
 
 NEW = "new"
+NEW_WITH_FIELDS = "new:fields"  # a new customer, identified, all of whose fields are new too
 
 
 class Fact(NamedTuple):

@@ -167,8 +167,9 @@ class FieldChange(models.Model):
 class Change(models.Model):
     """The queue of what has become true of whom; the segments of that customer follow.
 
-    `fact` is event:<name>, field:<name>, segment:<id>, merged:<absorbed id>, clock:<segment id> or
-    new. `event_id` names the event that caused it.
+    `fact` is event:<name>, field:<name>, segment:<id>, merged:<absorbed id>, clock:<segment id>,
+    new, or new:fields for one who came with a CustomerId and fields. `event_id` names the event
+    that caused it.
     """
 
     id = models.BigAutoField(primary_key=True)

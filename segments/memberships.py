@@ -76,6 +76,8 @@ def concerns(segment: Segment, fact: str) -> bool:
     """Whether a fact may change who belongs to a segment."""
     if fact in segment.facts or fact == changes.clock(segment.pk):
         return True
+    if fact == changes.NEW_WITH_FIELDS:
+        return any(own == changes.NEW or own.startswith("field:") for own in segment.facts)
     if fact.startswith(("merged:", "unmerged:", "everything")):
         return True
     return any(own.endswith("*") and fact.startswith(own[:-1]) for own in segment.facts)

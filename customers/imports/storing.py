@@ -6,8 +6,6 @@ from typing import NamedTuple
 from customers import changes, exact, fields
 from customers.imports import sql
 
-_ALWAYS = (changes.NEW, changes.field("@identified"))  # facts of each customer that is created
-
 
 class Stored(NamedTuple):
     """CustomerIds of who was created, and of who else changed."""
@@ -50,7 +48,7 @@ def _update(
 
 
 def _create(customers: Mapping[int, tuple[str, Mapping[str, str]]], source: str) -> None:
-    """Create customers by id, with their values, what these were before (nothing), and the facts.
+    """Create customers by id, with their values, what these were before (nothing), and one fact.
 
     Nobody else can see these customers yet: their rows are copied in without a look.
     """
@@ -68,10 +66,7 @@ def _create(customers: Mapping[int, tuple[str, Mapping[str, str]]], source: str)
         for customer_id, _, pairs in given
         if pairs
     )
-    sql.copy_changes(
-        (customer_id, [*_ALWAYS, *[changes.field(name) for name, _ in pairs]])
-        for customer_id, _, pairs in given
-    )
+    sql.copy_changes((customer_id, (changes.NEW_WITH_FIELDS,)) for customer_id, _, _ in given)
     changes.wake()
 
 

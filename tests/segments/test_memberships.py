@@ -47,6 +47,19 @@ def test_an_event_lets_a_customer_enter_and_is_named(at, make_segment, make_even
     assert Membership.objects.get().entered_at == NOON
 
 
+def test_one_fact_tells_all_fields_of_a_new_customer(at, make_segment, make_customer, make_field):
+    make_field("city")
+    in_bern = make_segment({"field": "city", "op": "is", "value": "Bern"})
+    identified = make_segment({"field": "@identified", "op": "is", "value": True})
+    idle = make_segment({"event": "Order Completed", "op": "at_most", "value": 0})
+    make_segment(ORDERED)
+    ann = make_customer("ann", fields={"city": "Bern"})
+    entered = refresh(Fact(ann.pk, changes.NEW_WITH_FIELDS))
+    assert {(each.segment_id, each.cause) for each in entered} == {
+        (segment.pk, "field") for segment in (in_bern, identified, idle)
+    }
+
+
 def test_untouched_segments_are_not_evaluated(
     at, make_segment, make_event, django_assert_num_queries
 ):
