@@ -139,7 +139,9 @@ def launch(
     cluster.prepare_sockets(data_dir, who)
     cluster.create(data_dir, who, lasting=lasting)
     place = cluster.directory(data_dir)
+    # None of its processes is left. Both name one that may be a stranger, or dead but not buried.
     (place / "postmaster.pid").unlink(missing_ok=True)
+    (cluster.socket_dir(data_dir) / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
     argv = [str(cluster.program("postgres")), "-D", str(place)]
     argv += ["-k", str(cluster.socket_dir(data_dir)), "-c", _mark(data_dir)]
     for name, value in tuning.settings(tuning.memory(), lasting=lasting).items():

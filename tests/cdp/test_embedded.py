@@ -118,6 +118,17 @@ def test_server_starts_again_while_a_session_of_the_killed_one_works_on(data_dir
             assert query(data_dir, "SELECT 1") == 1
 
 
+def test_server_starts_again_before_the_killed_one_is_buried(data_dir):
+    killed = embedded.launch(data_dir, lasting=False)
+    embedded.wait_until_ready(data_dir)
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_for(lambda: not embedded._processes(data_dir))
+    with embedded.running(data_dir, lasting=False):
+        assert query(data_dir, "SELECT 1") == 1
+        os.kill(killed.pid, 0)  # a zombie until somebody asks how it ended
+    killed.wait()
+
+
 def test_pid_file_that_names_a_stranger_does_not_hinder_the_start(data_dir):
     with embedded.running(data_dir, lasting=False):
         file = cluster.directory(data_dir) / "postmaster.pid"

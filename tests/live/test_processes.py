@@ -118,7 +118,8 @@ def test_queue_whose_guard_was_killed_leaves_no_orphan_and_starts_anew(product):
 
 def test_queue_that_hangs_is_noticed_and_started_anew(product):
     queue = product.child("queue")
-    _, _, *monitor_and_pusher = queue.children()[0].children()
+    family = wait_for(lambda: len(all_ := queue.children()[0].children()) == 4 and all_, 20, "all")
+    _, _, *monitor_and_pusher = family
     for hanging in monitor_and_pusher:
         hanging.suspend()
     wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, 60, "a new queue")
