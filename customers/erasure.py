@@ -4,7 +4,17 @@ from collections.abc import Collection
 
 from django.db.models import Q
 
-from customers.models import Change, Customer, FieldChange, Identifier, ImportProblem, Merge
+from customers import contacts, identity, suppression
+from customers.models import (
+    Change,
+    Consent,
+    ConsentChange,
+    Customer,
+    FieldChange,
+    Identifier,
+    ImportProblem,
+    Merge,
+)
 
 
 def hold(customer_ids: Collection[int]) -> None:
@@ -35,9 +45,25 @@ def forget(customer_ids: Collection[int]) -> None:
     known_as = [
         *Identifier.objects.filter(customer__in=customer_ids).values_list("value", flat=True)
     ]
+    _forget_addresses(customer_ids)
     ImportProblem.objects.filter(row__has_any_keys=known_as).delete()
     Change.objects.filter(customer_id__in=customer_ids).delete()
     Identifier.objects.filter(customer__in=customer_ids).delete()
     Merge.objects.filter(Q(survivor__in=customer_ids) | Q(absorbed_id__in=customer_ids)).delete()
     FieldChange.objects.filter(customer__in=customer_ids).delete()
+    ConsentChange.objects.filter(customer__in=customer_ids).delete()
+    Consent.objects.filter(customer__in=customer_ids).delete()
     Customer.objects.filter(pk__in=customer_ids).delete()
+
+
+def _forget_addresses(customer_ids: Collection[int]) -> None:
+    """Keep of suppressed addresses what is needed to know them again, and no more."""
+    known = Identifier.objects.filter(customer__in=customer_ids)
+    values = Customer.objects.filter(pk__in=customer_ids).values_list("fields", flat=True)
+    emails = {*known.filter(kind=identity.EMAIL).values_list("value", flat=True)}
+    phones = {*known.filter(kind=identity.PHONE).values_list("value", flat=True)}
+    for fields in values:
+        emails.add(contacts.email(fields))
+        phones.add(contacts.phone(fields))
+    suppression.forget(identity.EMAIL, emails)
+    suppression.forget(identity.PHONE, phones)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from customers import changes, exact, sql
+from customers import changes, consent, exact, sql
 from customers.changes import Fact
 from customers.matching import Key
 
@@ -33,6 +33,7 @@ def absorb(absorptions: Sequence[Absorbed]) -> None:
     _move_identifiers(absorptions, pairs)
     _merge_profiles(now)
     sql.move_field_changes(pairs)
+    consent.absorb(pairs)
     sql.leave_signposts(pairs)
     changes.record(
         Fact(customer_id, changes.merged(absorbed_id))

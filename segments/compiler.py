@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from customers import consent
 from segments import rules
 
 NEVER = "'infinity'::timestamptz"
@@ -227,11 +228,21 @@ class Compiler:
         kind = rule.test.type
         if rule.name in BUILT_INS:
             value = BUILT_INS[rule.name]
+        elif rule.name.startswith(consent.PREFIX):
+            value = self._consent(rule.name.removeprefix(consent.PREFIX))
         else:
             text = f"(customer.fields ->> {self.out.bind(rule.name)}::text)"
             value = _field_value(text, f"customer.fields -> {self.out.bind(rule.name)}::text", kind)
         holds = self._passes(value, rule.test, none_counts=True)
         return Truth(holds, _earliest(self._turns_at(value, rule.test)), value)
+
+    def _consent(self, purpose: str) -> str:
+        """The present decision; EXISTS lets the planner read all decisions at once, or one."""
+        made = (
+            "EXISTS (SELECT FROM customers_consent k WHERE k.customer_id = customer.id"
+            f" AND k.purpose = {self.out.bind(purpose)}"
+        )
+        return f"(CASE WHEN {made} AND k.granted) THEN true WHEN {made}) THEN false END)"
 
     def _turns_at(self, value: str, test: rules.Test) -> list[str]:
         """The instants to come at which a test of this value turns by itself."""

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from django.utils.dateparse import parse_date, parse_datetime
 
+from customers import consent
 from segments import rules
 
 MAX_LEVELS = 10
@@ -119,11 +120,18 @@ def _field(node: Node, path: str, level: int, known: Known) -> rules.Rule:
     at = _join(path, "field")
     name = _string(node["field"], at, "the name of a customer field")
     kind = known.types.get(name) or BUILT_INS.get(name)
-    if kind is None and name.startswith("@consent.") and len(name) > len("@consent."):
-        kind = "boolean"
+    if kind is None and (purpose := _purpose(name)):
+        name, kind = consent.PREFIX + purpose, "boolean"
     if kind is None:
         raise RuleError(at, f"There is no customer field {name!r}.{_nearest(name, known.types)}")
     return rules.Field(name, _test(node, (kind,), path, known), path)
+
+
+def _purpose(name: str) -> str | None:
+    """The purpose whose decision this built-in is."""
+    if not name.startswith(consent.PREFIX):
+        return None
+    return consent.normalise(name.removeprefix(consent.PREFIX))
 
 
 def _event(node: Node, path: str, level: int, known: Known) -> rules.Rule:

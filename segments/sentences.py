@@ -100,8 +100,9 @@ def _field(rule: rules.Field) -> Saying:
         return Saying("have a CustomerId" if has else "have no CustomerId")
     if rule.name.startswith("@consent."):
         purpose = rule.name.removeprefix("@consent.")
-        agreed = op == "exists" or rule.test.value is True
-        return Saying(f"{'consented' if agreed else 'did not consent'} to {purpose}")
+        if op in ("exists", "missing"):
+            return Saying(f"{'once' if op == 'exists' else 'never'} decided about {purpose}")
+        return Saying(f"{'agree' if rule.test.value is True else 'do not agree'} to {purpose}")
     if op in ("exists", "missing"):
         noun = BUILT_INS.get(rule.name, f"“{rule.name}”")
         return Saying("is known" if op == "exists" else "is not known", noun)

@@ -43,6 +43,7 @@ field_values = st.fixed_dictionaries(
         "points": numbers,
         "renewal": instants,
         "vip": st.booleans(),
+        "@consent.mail": st.booleans(),
     },
 )
 people = st.fixed_dictionaries(
@@ -192,6 +193,7 @@ fields = st.one_of(
     (_tests("datetime") | anniversaries).map(lambda t: {"field": "renewal"} | t),
     _tests("boolean").map(lambda t: {"field": "vip"} | t),
     _tests("boolean").map(lambda t: {"field": "@identified"} | t),
+    _tests("boolean").map(lambda t: {"field": "@consent.mail"} | t),
     st.one_of(TESTS["datetime"]).map(lambda t: {"field": "@last_seen"} | t),
     _tests("datetime").map(lambda t: {"field": "@first_seen"} | t),
 )

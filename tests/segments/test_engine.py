@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from customers import changes
 from customers import clock as database_clock
-from customers.models import Change, Customer, CustomerField
+from customers.models import Change, Consent, Customer, CustomerField
 from events.models import Event, EventName, Source
 from segments import definitions, filling, memberships, preview
 from segments.models import Membership, MembershipChange, Recheck, Segment
@@ -28,7 +28,7 @@ thorough = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-TABLES = [MembershipChange, Membership, Recheck, Change, Event, Customer, Segment]
+TABLES = [MembershipChange, Membership, Recheck, Change, Event, Consent, Customer, Segment]
 
 
 @pytest.fixture
@@ -50,10 +50,8 @@ def store(people):
     """Store people as the river would; return {customer id: person as the oracle wants it}."""
     stored = {}
     for n, person in enumerate(people):
-        customer = Customer.objects.create(
-            external_id=f"c{n}" if person["known"] else None,
-            fields={k: as_json(v) for k, v in person["fields"].items()},
-        )
+        customer = Customer.objects.create(external_id=f"c{n}" if person["known"] else None)
+        put_fields(customer.pk, person["fields"])
         stored[customer.pk] = {
             "customer_id": customer.external_id,
             "fields": dict(person["fields"]),
@@ -62,6 +60,18 @@ def store(people):
         for event in person["events"]:
             add_event(customer.pk, stored[customer.pk], event)
     return stored
+
+
+def put_fields(customer_id, values):
+    """Lay down a customer's fields, and the decisions that rules read like fields."""
+    own = {k: as_json(v) for k, v in values.items() if not k.startswith("@")}
+    Customer.objects.filter(pk=customer_id).update(fields=own)
+    Consent.objects.filter(customer=customer_id).delete()
+    Consent.objects.bulk_create(
+        Consent(customer_id=customer_id, purpose=k.removeprefix("@consent."), granted=v, at=NOON)
+        for k, v in values.items()
+        if k.startswith("@")
+    )
 
 
 def as_json(value):
@@ -228,7 +238,5 @@ def change_fields(customer_id, person, values):
     old = person["fields"]
     changed = {n for n in old.keys() | values.keys() if old.get(n) != values.get(n)}
     person["fields"] = dict(values)
-    Customer.objects.filter(pk=customer_id).update(
-        fields={k: as_json(v) for k, v in values.items()}
-    )
+    put_fields(customer_id, values)
     changes.record(changes.Fact(customer_id, changes.field(name)) for name in sorted(changed))
