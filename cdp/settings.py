@@ -71,6 +71,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "events.hosts.AnyHost",
     "django.middleware.security.SecurityMiddleware",
     "cdp.browser_policy.BrowserPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -35,7 +35,10 @@ class SourceForm(forms.ModelForm):
 
     class Meta:
         model = Source
-        fields = ("name", "kind", "channel", "currency", "creates_fields", "is_enabled")
+        fields = (
+            *("name", "kind", "channel", "currency", "rate_limit"),
+            *("creates_fields", "may_overwrite", "is_enabled"),
+        )
 
     def clean_currency(self) -> str:
         currency = str(self.cleaned_data["currency"]).strip().upper()
@@ -96,7 +99,7 @@ class SourceAdmin(ProductAdmin):
 
     def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:
         if change:
-            obj.save()
+            sources.save(obj)
             return
         given = {name: form.cleaned_data[name] for name in form.Meta.fields}
         made = sources.create(given.pop("name"), given.pop("kind"), **given)

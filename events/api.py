@@ -160,9 +160,10 @@ class SourceSerializer(apikit.StrictModelSerializer):
         model = Source
         fields = [
             *("key", "name", "kind", "channel", "currency", "enabled", "creates_fields"),
-            "created_at",
+            *("may_overwrite", "rate_limit", "created_at"),
         ]
-        extra_kwargs = {"channel": {"required": False}, "creates_fields": {"required": False}}
+        optional = ("channel", "creates_fields", "may_overwrite", "rate_limit")
+        extra_kwargs = {name: {"required": False} for name in optional}
 
     def validate_key(self, key: str) -> str:
         if self.instance is not None and key != self.instance.key:
@@ -173,6 +174,12 @@ class SourceSerializer(apikit.StrictModelSerializer):
 
     def create(self, validated_data: dict[str, Any]) -> Source:
         return sources.create(**validated_data)
+
+    def update(self, instance: Source, validated_data: dict[str, Any]) -> Source:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        sources.save(instance)
+        return instance
 
 
 class NewSourceSerializer(SourceSerializer):

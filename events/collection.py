@@ -12,13 +12,14 @@ from typing import Any, Final, TypeAlias
 
 import django.db
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from events import inbox, payload, sources
+from events import hosts, inbox, payload, sources, throttle
 
-RETRY_AFTER: Final = "2"  # seconds
+RETRY_AFTER: Final = 2  # seconds
 MAX_KEY: Final = 64  # characters
 
 View: TypeAlias = Callable[..., HttpResponse]
@@ -29,9 +30,9 @@ logger = logging.getLogger(__name__)
 class _AnswerError(Exception):
     """An answer other than success."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, retry_after: int = 0) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.retry_after = status, code, retry_after
 
 
 def _endpoint(*methods: str) -> Callable[[View], View]:
@@ -59,16 +60,20 @@ def _answer(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Http
     try:
         return view(request, *args, **kwargs)
     except _AnswerError as error:
-        return _error(error.status, error.code, str(error))
+        return _error(error.status, error.code, str(error), error.retry_after)
+    except SuspiciousOperation as error:  # what Django would answer in HTML
+        return _error(400, "malformed", str(error) or "The request cannot be read.")
     except django.db.Error as error:
         logger.warning("collection is unavailable: %s", error)
-        response = _error(503, "unavailable", "The events cannot be stored now; try again.")
-        response["Retry-After"] = RETRY_AFTER
-        return response
+        message = "The events cannot be stored now; try again."
+        return _error(503, "unavailable", message, RETRY_AFTER)
 
 
-def _error(status: int, code: str, message: str) -> HttpResponse:
-    return JsonResponse({"code": code, "message": message}, status=status)
+def _error(status: int, code: str, message: str, retry_after: int = 0) -> HttpResponse:
+    response = JsonResponse({"code": code, "message": message}, status=status)
+    if retry_after:
+        response["Retry-After"] = str(retry_after)
+    return response
 
 
 def _allow_cross_origin(
@@ -95,9 +100,19 @@ def collect(request: HttpRequest, call: str) -> HttpResponse:
     body = _body(request)
     value = _read(body)
     key = _key(request) or _masked_key(value)
+    if key:
+        _admit(key, value)
     if not (key and inbox.accept(key, call, body)):
         raise _AnswerError(401, "invalid_write_key", "No source has this write key.")
     return JsonResponse({"success": True})
+
+
+def _admit(key: str, value: dict[str, Any]) -> None:
+    """Refuse what is beyond the source's limit, saying when to come again."""
+    batch = value.get("batch")
+    wait = throttle.ask(key, len(batch) if isinstance(batch, list) else 1)
+    if wait:
+        raise _AnswerError(429, "rate_limited", "Too many events; send them again later.", wait)
 
 
 @_endpoint("POST")
@@ -112,7 +127,7 @@ def settings_of_project(request: HttpRequest, write_key: str) -> HttpResponse:
     _known(write_key)
     integration = {
         "apiKey": write_key,
-        "apiHost": f"{request.get_host()}/v1",
+        "apiHost": f"{hosts.of(request)}/v1",
         "protocol": request.scheme,
     }
     return JsonResponse({"integrations": {"Segment.io": integration}, "metrics": {"sampleRate": 0}})

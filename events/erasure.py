@@ -6,7 +6,16 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef
 
 from customers import changes
-from events.models import DiscoveredField, Event, EventName, Inbox, Quarantine, Receipt, Source
+from events.models import (
+    Allowance,
+    DiscoveredField,
+    Event,
+    EventName,
+    Inbox,
+    Quarantine,
+    Receipt,
+    Source,
+)
 
 EVERYTHING = "everything"  # the fact that all segments of a customer must be looked at
 
@@ -29,7 +38,7 @@ def forget_sources(source_ids: Collection[int]) -> None:
     events = Event.objects.filter(source__in=source_ids)
     losers = {*events.values_list("customer_id", flat=True)}
     events.delete()
-    for model in (Inbox, Receipt, Quarantine, DiscoveredField):
+    for model in (Allowance, Inbox, Receipt, Quarantine, DiscoveredField):
         model.objects.filter(source__in=source_ids).delete()
     changes.record(changes.Fact(customer_id, EVERYTHING) for customer_id in sorted(losers))
 

@@ -1,7 +1,7 @@
 """What customers did, and the ways by which we learn of it."""
 
 from django.contrib.postgres.indexes import BrinIndex
-from django.core.validators import validate_slug
+from django.core.validators import MinValueValidator, validate_slug
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -37,6 +37,20 @@ class Source(models.Model):
         default=False,
         help_text="Unknown traits become customer fields by themselves.",
     )
+    may_overwrite = models.BooleanField(
+        "may change identified customers",
+        default=False,
+        help_text="A website's key can be read by anyone. Unless this is on, such a source fills "
+        "empty fields of a customer with a CustomerId and changes what a website told, but "
+        "leaves what others told.",
+    )
+    rate_limit = models.PositiveIntegerField(
+        "events a second",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Beyond it, senders are told to come again later (429). Empty: no limit.",
+    )
     mapping = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -45,6 +59,16 @@ class Source(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Allowance(models.Model):
+    """When a source with a limit has served for what it sent: a second ahead, it must wait."""
+
+    source = models.OneToOneField(Source, models.DO_NOTHING, primary_key=True, db_constraint=False)
+    free_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.free_at.isoformat()
 
 
 class Inbox(models.Model):

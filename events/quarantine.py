@@ -10,6 +10,8 @@ from events import cleaning, payload, sql
 from events.cleaning import Envelope
 
 FIELD_TYPE: Final = "field_type"
+WITHHELD: Final = "withheld"
+OF_A_TRAIT: Final = (FIELD_TYPE, WITHHELD)  # the call was taken, but for one trait
 
 
 class Rejected(NamedTuple):
@@ -55,7 +57,7 @@ def replay(ids: Sequence[int]) -> int:
     with transaction.atomic():
         rows = sql.take_quarantined(ids)
         for quarantine_id, source_id, received_at, call, code, body in rows:
-            request = _request(body, f"replay-{quarantine_id}" if code == FIELD_TYPE else None)
+            request = _request(body, f"replay-{quarantine_id}" if code in OF_A_TRAIT else None)
             sql.insert_inbox(source_id, call, request, received_at)
     return len(rows)
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from django.utils.text import slugify
 
+from events import throttle
 from events.models import Channel, Source, SourceKind
 
 KEY_LENGTH: Final = 50
@@ -38,6 +39,12 @@ def rotate(source: Source) -> str:
     return source.write_key
 
 
+def save(source: Source) -> None:
+    """Store what was changed of a source; it holds at once here, in a second everywhere."""
+    source.save()
+    throttle.forget()
+
+
 def exists(write_key: str) -> bool:
     return Source.objects.filter(write_key=write_key).exists()
 
@@ -52,6 +59,14 @@ def free_key(name: str) -> str:
         number += 1
         key = f"{slug}-{number}"
     return key
+
+
+def is_protective(source: Source) -> bool:
+    """Tell whether its word must not count against what others told of identified customers.
+
+    The key of a website stands in its pages: anyone may send whatever they like with it.
+    """
+    return source.kind == SourceKind.WEBSITE and not source.may_overwrite
 
 
 def describe(source: Source) -> str:

@@ -193,6 +193,24 @@ def sample_properties(name_ids: Sequence[int], sampled: int) -> list[Any]:
         return rows
 
 
+def select_origins(keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    """Return which source the present value of a field came from, by (customer id, field)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT wanted.customer_id, wanted.name, latest.source
+            FROM unnest(%s::bigint[], %s::text[]) AS wanted (customer_id, name)
+            CROSS JOIN LATERAL (
+                SELECT source FROM customers_fieldchange
+                WHERE customer_id = wanted.customer_id AND changes ? wanted.name
+                ORDER BY id DESC LIMIT 1
+            ) AS latest
+            """,
+            [[customer_id for customer_id, _ in keys], [name for _, name in keys]],
+        )
+        return {(customer_id, name): source for customer_id, name, source in cursor.fetchall()}
+
+
 def insert_discovered(rows: Sequence[tuple[str, int, str, str]], at_most: int) -> None:
     """Remember (name, source id, type, example) of unknown traits, `at_most` different ones.
 

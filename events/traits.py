@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from customers import fields
 from customers.models import CustomerField
-from events import catalogue, quarantine, sources
+from events import catalogue, quarantine, sources, withholding
 from events.cleaning import Message
 from events.models import Source
 from events.quarantine import Rejected
@@ -21,25 +21,30 @@ class Told(NamedTuple):
 def apply(told: Sequence[Told]) -> None:
     """Set the customers' fields; what was told last counts.
 
-    A value that does not fit its field is refused alone and set aside. A trait that is no field
-    becomes one if the source creates fields, else it is remembered as discovered.
+    A value that does not fit its field is refused alone and set aside, and so is one that the
+    source may not change. A trait that is no field becomes one if the source creates fields, else
+    it is remembered as discovered.
     """
     if not told:
         return
     known = _create_missing(told, fields.known())
-    latest: dict[tuple[int, str], tuple[Source, fields.Value]] = {}
+    latest: dict[tuple[int, str], tuple[Message, fields.Value]] = {}
     unknown: dict[str, tuple[int, Any]] = {}
     rejected: list[Rejected] = []
     for customer_id, message in told:
         checked = fields.check(message.traits, known)
         source = message.envelope.source
         for name, value in checked.values.items():
-            latest[customer_id, name] = (source, value)
+            latest[customer_id, name] = (message, value)
         for problem in checked.problems:
             if problem.code == "unknown_field":
                 unknown[problem.name] = (source.pk, message.traits[problem.name])
             else:
-                rejected.append(_rejected(message, problem))
+                code = quarantine.FIELD_TYPE
+                rejected.append(_rejected(message, problem.name, code, problem.message))
+    for key, (message, reason) in withholding.find(latest).items():
+        del latest[key]
+        rejected.append(_rejected(message, key[1], quarantine.WITHHELD, reason))
     _set(latest)
     quarantine.add(rejected)
     if unknown:
@@ -62,18 +67,17 @@ def _create_missing(
     return known
 
 
-def _rejected(message: Message, problem: fields.Problem) -> Rejected:
+def _rejected(message: Message, name: str, code: str, reason: str) -> Rejected:
     """Set aside the call with the one trait that was refused."""
-    told = {"type": message.call, "traits": {problem.name: message.traits[problem.name]}}
-    text = f"{problem.name}: {problem.message}"
+    told = {"type": message.call, "traits": {name: message.traits[name]}}
     event = {**message.event, **told}
-    return quarantine.reject(event, message.envelope, quarantine.FIELD_TYPE, text)
+    return quarantine.reject(event, message.envelope, code, f"{name}: {reason}")
 
 
-def _set(latest: Mapping[tuple[int, str], tuple[Source, fields.Value]]) -> None:
+def _set(latest: Mapping[tuple[int, str], tuple[Message, fields.Value]]) -> None:
     """Write the values, source after source: each is noted with its own values."""
     of_source: dict[Source, dict[int, dict[str, fields.Value]]] = {}
-    for (customer_id, name), (source, value) in latest.items():
-        of_source.setdefault(source, {}).setdefault(customer_id, {})[name] = value
+    for (customer_id, name), (message, value) in latest.items():
+        of_source.setdefault(message.envelope.source, {}).setdefault(customer_id, {})[name] = value
     for source, values in of_source.items():
         fields.set_values(values, source=sources.describe(source))
