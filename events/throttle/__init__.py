@@ -1,9 +1,9 @@
 """How many events a source may send: a limit that all web workers share, asked for in portions.
 
 The database keeps for each source with a limit the time at which it is free again, which every
-event puts off by a share of a second; a second ahead of now, it has sent all it may. A worker takes
-a twentieth of a second's worth at once, so that a source with a high limit costs few statements, and
-one without a limit none.
+event puts off by a share of a second; a second ahead of now, it has sent all it may. A worker
+takes a twentieth of a second's worth at once, so that a high limit costs few statements, and a
+source without a limit none.
 """
 
 import math
