@@ -33,8 +33,9 @@ SECRET_KEY = env.str("CDP_SECRET_KEY", "") or secret_key.stored(DATA_DIR)
 # Encrypts secrets of destinations; the first key encrypts, all of them decrypt.
 SALT_KEY = env.list("CDP_SALT_KEY", default=[SECRET_KEY])
 
-# Kinds besides anonymous_id whose shared value makes two profiles one, e.g. "email,phone".
+# Of "email" and "phone" those whose shared value makes two profiles one; other kinds always do.
 TRUSTED_IDENTIFIERS = env.list("CDP_TRUSTED_IDENTIFIERS", default=[])
+COUNTRY = env.str("CDP_COUNTRY", "CH").upper()  # of phone numbers without a country code (ISO 3166)
 
 MAX_REQUEST_BYTES = 5 * 1024 * 1024  # of a collection request, decompressed
 

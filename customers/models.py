@@ -123,7 +123,12 @@ class Identifier(models.Model):
 
 
 class Merge(models.Model):
-    """`absorbed` was found to be the same person as `survivor`."""
+    """`absorbed` was found to be the same person as `survivor`; what undoing it takes is kept.
+
+    `last_change_id` and `last_event_id` are the numbers that these had reached: what came later
+    belongs to whose identifier it came by. Somebody who was separated without ever having been
+    merged has a row, too, undone from the beginning: no message joins the two again.
+    """
 
     pk = models.CompositePrimaryKey("survivor_id", "id")
     id = SerialField()
@@ -133,8 +138,22 @@ class Merge(models.Model):
     absorbed_id = models.BigIntegerField()
     cause = models.TextField(help_text="What told us: the source and the message that did it.")
     identifiers = models.JSONField(help_text="[[kind, value], …] that moved.")
+    external_id = models.TextField(  # noqa: DJ001 (null: a visitor without)
+        null=True, help_text="The CustomerId of the absorbed, by which it no longer goes."
+    )
+    survivor_first_seen_at = models.DateTimeField(null=True)  # as it was before
+    survivor_last_seen_at = models.DateTimeField(null=True)
+    last_change_id = models.BigIntegerField(null=True)
+    last_event_id = models.BigIntegerField(null=True)
     at = models.DateTimeField(db_default=Now())
     undone_at = models.DateTimeField(null=True)
+    undone_by = models.TextField(db_default="", help_text="Who separated them again.")
+
+    class Meta:
+        indexes = [
+            models.Index("absorbed_id", name="merge_absorbed"),
+            models.Index("survivor", condition=Q(undone_at__isnull=False), name="merge_undone"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.absorbed_id} into {self.survivor_id}"
@@ -144,6 +163,8 @@ class FieldChange(models.Model):
     """One write to one customer: what each field was and became, and where that came from.
 
     Provenance of every value and the audit in one. `changes` is {field: [old, new]}, null for none.
+    `came_by` is <kind>:<value> of the identifier by which a message named the customer; without one
+    the write was to whoever has the CustomerId. `origin_id` is whose it was before a merge.
     """
 
     pk = models.CompositePrimaryKey("customer_id", "id")
@@ -159,6 +180,8 @@ class FieldChange(models.Model):
     at = models.DateTimeField(db_default=Now())
     source = models.TextField(help_text='For people: import "loyalty.csv", API key "shop", Anna.')
     changes = ExactJSONField()
+    came_by = models.TextField(null=True)  # noqa: DJ001 (null costs nothing)
+    origin_id = models.BigIntegerField(null=True)
 
     def __str__(self) -> str:
         return f"{', '.join(self.changes)} of {self.customer_id}"
@@ -278,9 +301,9 @@ class Suppression(models.Model):
 class Change(models.Model):
     """The queue of what has become true of whom; the segments of that customer follow.
 
-    `fact` is event:<name>, field:<name>, segment:<id>, merged:<absorbed id>, clock:<segment id>,
-    new, or new:fields for one who came with a CustomerId and fields. `event_id` names the event
-    that caused it.
+    `fact` is event:<name>, field:<name>, segment:<id>, merged:<absorbed id>, unmerged:<id of the
+    separated>, clock:<segment id>, new, or new:fields for one who came with a CustomerId and
+    fields. `event_id` names the event that caused it.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from customers import arrays
+from customers import arrays, exact
 
 
 def insert_changes(rows: Sequence[tuple[int, str, int | None]]) -> None:
@@ -115,21 +115,29 @@ class Written(NamedTuple):
     names: list[str]
 
 
-def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
-    """Merge {field: value or null} as JSON into customers by id; log what changed, from `source`.
+def set_fields(rows: Sequence[tuple[int, str, str | None]], source: str) -> list[Written]:
+    """Merge (customer id, {field: value or null} as JSON, identifier it came by) into customers.
+
+    What changed is logged as coming from `source`.
 
     Customers whose values are so already are neither locked nor written; those merged into
     another are locked and returned, but not written. Returns customer id, merged into, names of
     the fields that changed. Locks in the order of ids.
     """
-    members = [f'{{"id":{customer_id},"fields":{fields}}}' for customer_id, fields in rows]
+    members = [
+        f'{{"id":{customer_id},"fields":{fields}}}'
+        if came_by is None
+        else f'{{"id":{customer_id},"fields":{fields},"came_by":{exact.dumps(came_by)}}}'
+        for customer_id, fields, came_by in rows
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH wanted AS (
-                SELECT * FROM json_to_recordset(%(rows)s) AS wanted (id bigint, fields jsonb)
+                SELECT * FROM json_to_recordset(%(rows)s)
+                    AS wanted (id bigint, fields jsonb, came_by text)
             ), locked AS MATERIALIZED (
-                SELECT c.id, c.merged_into_id, c.fields AS old, wanted.fields AS new
+                SELECT c.id, c.merged_into_id, c.fields AS old, wanted.fields AS new, came_by
                 FROM wanted JOIN customers_customer AS c USING (id)
                 WHERE c.merged_into_id IS NOT NULL OR NOT c.fields @> wanted.fields
                 ORDER BY c.id
@@ -148,8 +156,8 @@ def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
                 FROM changed
                 WHERE c.id = changed.id AND changed.merged_into_id IS NULL
             ), logged AS (
-                INSERT INTO customers_fieldchange (customer_id, source, changes)
-                SELECT id, %(source)s, changes FROM changed WHERE merged_into_id IS NULL
+                INSERT INTO customers_fieldchange (customer_id, source, changes, came_by)
+                SELECT id, %(source)s, changes, came_by FROM changed WHERE merged_into_id IS NULL
             )
             SELECT id, merged_into_id, ARRAY(SELECT jsonb_object_keys(changes)) FROM changed
             """,
@@ -176,6 +184,42 @@ def select_owners(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]
             ],
         )
         return {(kind, value): customer_id for kind, value, customer_id in cursor.fetchall()}
+
+
+IDENTITIES = 0x1D5  # the advisory lock that orders separations with everything that identifies
+
+
+def hold_identities(*, exclusive: bool) -> None:
+    """Wait until nobody separates customers, or, if exclusive, until nobody identifies them.
+
+    Held until the transaction ends.
+    """
+    statement = (
+        "SELECT pg_advisory_xact_lock(%s)"
+        if exclusive
+        else "SELECT pg_advisory_xact_lock_shared(%s)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [IDENTITIES])
+
+
+def select_separated(customer_ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Return pairs of these customers that somebody has separated, by who they are now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT DISTINCT coalesce(one.merged_into_id, one.id),
+                            coalesce(other.merged_into_id, other.id)
+            FROM customers_merge AS merge
+            JOIN customers_customer AS one ON one.id = merge.survivor_id
+            JOIN customers_customer AS other ON other.id = merge.absorbed_id
+            WHERE merge.undone_at IS NOT NULL
+              AND coalesce(one.merged_into_id, one.id) = ANY(%(ids)s::bigint[])
+              AND coalesce(other.merged_into_id, other.id) = ANY(%(ids)s::bigint[])
+            """,
+            {"ids": arrays.of_numbers(customer_ids)},
+        )
+        return cursor.fetchall()
 
 
 def lock_profiles(customer_ids: Sequence[int]) -> list[Any]:
@@ -359,8 +403,10 @@ def move_field_changes(pairs: Sequence[tuple[int, int]]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO customers_fieldchange (customer_id, id, at, source, changes)
-            SELECT merge.survivor_id, id, at, source, changes
+            INSERT INTO customers_fieldchange
+                (customer_id, id, at, source, changes, came_by, origin_id)
+            SELECT merge.survivor_id, id, at, source, changes, came_by,
+                   coalesce(origin_id, merge.absorbed_id)
             FROM customers_fieldchange
             JOIN unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)
               ON customers_fieldchange.customer_id = merge.absorbed_id
@@ -388,12 +434,25 @@ def leave_signposts(pairs: Sequence[tuple[int, int]]) -> None:
 
 
 def insert_merges(rows: Sequence[tuple[int, int, str, str]]) -> None:
-    """Record merges: (survivor id, absorbed id, cause, identifiers as JSON text)."""
+    """Record merges: (survivor id, absorbed id, cause, identifiers as JSON text).
+
+    Call it before anything else of the merge is written: it notes how things were.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO customers_merge (survivor_id, absorbed_id, cause, identifiers)
-            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::jsonb[])
+            INSERT INTO customers_merge (
+                survivor_id, absorbed_id, cause, identifiers, external_id,
+                survivor_first_seen_at, survivor_last_seen_at, last_change_id
+            )
+            SELECT survivor_id, absorbed_id, cause, identifiers, absorbed.external_id,
+                   survivor.first_seen_at, survivor.last_seen_at,
+                   (SELECT last_value FROM customers_fieldchange_id_seq)
+            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::jsonb[])
+                WITH ORDINALITY AS merge (survivor_id, absorbed_id, cause, identifiers, place)
+            JOIN customers_customer AS survivor ON survivor.id = survivor_id
+            JOIN customers_customer AS absorbed ON absorbed.id = absorbed_id
+            ORDER BY place
             """,
             [list(column) for column in zip(*rows, strict=True)],
         )
