@@ -27,7 +27,7 @@ from rest_framework.views import APIView
 
 from activation import api as activation_api
 from activation import outbox
-from cdp import erasure, export
+from cdp import erasure, export, identities_api
 from customers import api as customers_api
 from customers import apikit, spelling
 from customers.imports import api as imports_api
@@ -69,7 +69,7 @@ class CustomerFilters(customers_api.CustomerFilters):
         return found.filter(id__in=members.values("customer_id"))
 
 
-class CustomerViewSet(customers_api.CustomerViewSet):
+class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerViewSet):
     filterset_class = CustomerFilters
 
     def destroy(self, request: Request, pk: str) -> Response:

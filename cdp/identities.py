@@ -12,6 +12,15 @@ from customers.unmerging import Split
 from events import rehoming
 
 
+class ValueMove(NamedTuple):
+    """A field: what it is now, what stays, and what the one who leaves gets."""
+
+    field: str
+    now: Any
+    stays: Any
+    goes: Any
+
+
 class Preview(NamedTuple):
     """What a separation would take along: events by name, and values before and after."""
 
@@ -23,15 +32,15 @@ class Preview(NamedTuple):
         return sum(self.events.values())
 
     @property
-    def values(self) -> list[tuple[str, Any, Any, Any]]:
-        """The fields that differ: (name, now, what stays, what the one who leaves gets)."""
+    def values(self) -> list[ValueMove]:
+        """The fields of which something goes along."""
         before, kept, gone = (
             self.split.kept_fields_before,
             self.split.kept_fields,
             self.split.fields,
         )
         return [
-            (name, before.get(name), kept.get(name), gone.get(name))
+            ValueMove(name, before.get(name), kept.get(name), gone.get(name))
             for name in sorted({*before, *gone})
             if before.get(name) != kept.get(name) or name in gone
         ]

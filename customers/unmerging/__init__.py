@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.db.models import Q, QuerySet
+
 from customers import changes, consent, exact, fields
 from customers import sql as customers_sql
 from customers.changes import Fact
@@ -93,6 +95,14 @@ def detach(customer_id: int, key: Key, by: str) -> Split:
         undone_by=by,
     )
     return split
+
+
+def history(customer: Customer) -> QuerySet[Merge]:
+    """Return the merges that made this customer, also those undone, and who left or was left."""
+    absorbed = [*Customer.objects.filter(merged_into=customer).values_list("pk", flat=True)]
+    return Merge.objects.filter(
+        Q(survivor=customer) | Q(absorbed_id=customer.pk) | Q(absorbed_id__in=absorbed)
+    )
 
 
 def plan_undo(merge: Merge) -> Split:

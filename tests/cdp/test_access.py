@@ -33,7 +33,9 @@ SCOPES = {
     "customers/1/events/": {"get": "events:read"},
     "customers/1/export/": {"get": "customers:read events:read segments:read activation:read"},
     "customers/1/identifiers/": {"get": "customers:read"},
-    "customers/1/merges/": {"get": "customers:read"},
+    "customers/1/identifiers/detach/": {"get": "customers:read", "post": "customers:write"},
+    "customers/1/merges/": {"get": "customers:read", "post": "customers:write"},
+    "customers/1/merges/1/undo/": {"get": "customers:read", "post": "customers:write"},
     "customers/1/memberships/": {"get": "segments:read"},
     "customers/1/explain/": {"get": "segments:read"},
     "events/": {"get": "events:read"},
@@ -75,7 +77,7 @@ SCOPES = {
 }
 NOWHERE = ""  # every other address
 PUBLIC = {"schema/", "docs/", NOWHERE}
-SAMPLES = {"pk": "1", "name": "x", "key": "x"}
+SAMPLES = {"pk": "1", "merge_id": "1", "name": "x", "key": "x"}
 
 
 def addresses(patterns, prefix=""):

@@ -45,6 +45,8 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
     """What is there to be read and changed: {resource: parameters of its paths}."""
     make_field("age", "number")
     customer = make_customer("a", fields={"age": 40})
+    absorbed = make_customer(merged_into=customer)
+    merge = customer.merges.create(absorbed_id=absorbed.pk, cause="x", identifiers=[])
     segment = make_segment({"field": "age", "op": "at_least", "value": 18}, "x")
     settings.DEMO = True  # opens loopback, where nobody listens
     destination = Destination(key="x", name="X", config={"url": "http://127.0.0.1:9/"})
@@ -56,7 +58,7 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
     run = imports.create(BytesIO(b"customerId,age\n1,2\n"), name="ages.csv")
     return {
         "customer-fields": {"name": "age"},
-        "customers": {"id": customer.pk},
+        "customers": {"id": customer.pk, "merge_id": merge.id},
         "imports": {"id": run.pk},
         "segments": {"key": "x"},
         "sources": {"key": "x"},
