@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from cdp import api, health, home
+from cdp import api, health, home, navigation
 
 staff = admin.site.admin_view
 
@@ -12,6 +12,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/home/progress/", staff(home.progress), name="home_progress"),
     path("admin/home/checklist/", staff(home.dismiss_checklist), name="home_checklist"),
+    path("admin/search/", staff(navigation.search_page)),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

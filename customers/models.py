@@ -2,6 +2,10 @@
 
 from typing import Self
 
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -19,8 +23,24 @@ class FieldType(models.TextChoices):
     BOOLEAN = "boolean", "Boolean"
 
 
+class Display(models.TextChoices):
+    """How a value is shown; what it is, the type says."""
+
+    PLAIN = "", "As it is"
+    DATE = "date", "Date without a time"
+    EMAIL = "email", "E-mail address, to write to"
+    PHONE = "phone", "Phone number, to call"
+    LINK = "link", "Web address, to open"
+    MONEY = "money", "Amount of money"
+    CODE = "code", "Number without separators, such as a postcode or a year"
+
+
 class CustomerField(models.Model):
-    """A property that customers may have, named exactly as in the CRM."""
+    """A property that customers may have, named exactly as in the CRM.
+
+    `display`, `group`, `position`, `in_list` and `in_filters` say how people meet it.
+    `holders` and `examples` are kept figures, as of `counted_at`; null while nobody has counted.
+    """
 
     name = models.CharField(
         max_length=100,
@@ -36,6 +56,38 @@ class CustomerField(models.Model):
     is_personal = models.BooleanField(
         "personal data", db_default=False, help_text="Masked for roles that may not see it."
     )
+    display = models.CharField(
+        "shown as", max_length=8, choices=Display.choices, blank=True, default="", db_default=""
+    )
+    group = models.CharField(
+        max_length=60,
+        blank=True,
+        db_default="",
+        help_text="The heading under which a profile shows it, such as “Loyalty”.",
+    )
+    position = models.IntegerField(
+        default=100, db_default=100, help_text="Within its group, lower ones come first."
+    )
+    in_list = models.BooleanField(
+        "in the list of customers",
+        default=False,
+        db_default=False,
+        help_text="A column of the list, for everybody who has not chosen columns.",
+    )
+    in_filters = models.BooleanField(
+        "among the filters", default=True, db_default=True, help_text="Of the list of customers."
+    )
+    is_indexed = models.BooleanField(
+        "fast filter",
+        default=False,
+        db_default=False,
+        help_text="Keeps an index, which makes filtering and sorting by it fast among millions of "
+        "customers, and imports of it a little slower. Set by itself when a filter was slow.",
+    )
+    indexed_at = models.DateTimeField(null=True, editable=False)
+    holders = models.BigIntegerField(null=True, editable=False)
+    examples = ArrayField(models.TextField(), default=list, db_default=[], editable=False)
+    counted_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -102,6 +154,32 @@ class Customer(models.Model):
             str(self.fields[part]) for part in ("firstName", "lastName") if part in self.fields
         )
         return name or str(self.fields.get("name") or self.external_id or f"Visitor {self.pk}")
+
+
+class SearchEntry(models.Model):
+    """The words by which people search for a customer: of all their texts, folded, and phones.
+
+    The pipeline keeps it, a moment after the customer changed.
+    """
+
+    customer_id = models.BigIntegerField(primary_key=True)
+    words = SearchVectorField()
+
+    class Meta:
+        indexes = [GinIndex(fields=["words"], name="searchentry_words")]
+
+    def __str__(self) -> str:
+        return f"words of {self.customer_id}"
+
+
+class ChosenColumns(models.Model):
+    """Which columns somebody wants in the list of customers, in this order."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True)
+    names = ArrayField(models.TextField())
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
 
 
 class Identifier(models.Model):

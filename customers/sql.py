@@ -480,33 +480,91 @@ def find_by_identifier(keys: Sequence[tuple[str, str]], text: str, limit: int) -
         return [row[0] for row in cursor.fetchall()]
 
 
-def find_by_values(words: Sequence[str], limit: int, seconds: int) -> list[int]:
-    """Return ids of unmerged customers in whose values every word occurs, whatever its case.
-
-    Reads all customers, for so many seconds at most; then the statement is cancelled. Call it
-    inside a transaction.
-    """
-    patterns = [
-        "%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-        for word in words
-    ]
+def find_by_words(query: str, limit: int) -> list[int]:
+    """Return ids of customers whose words match a query of PostgreSQL's text search."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
         cursor.execute(
             """
-            SELECT id FROM customers_customer
-            WHERE merged_into_id IS NULL AND fields::text ILIKE ALL (%(patterns)s::text[])
-            AND NOT EXISTS (
-                SELECT FROM unnest(%(patterns)s::text[]) AS pattern
-                WHERE NOT EXISTS (
-                    SELECT FROM jsonb_each_text(fields) WHERE value ILIKE pattern))
-            LIMIT %(limit)s
+            SELECT customer_id FROM customers_searchentry
+            WHERE words @@ to_tsquery('simple', %s) LIMIT %s
             """,
-            {"patterns": patterns, "limit": limit},
+            [query, limit],
         )
-        found = [row[0] for row in cursor.fetchall()]
-        cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
-    return found
+        return [row[0] for row in cursor.fetchall()]
+
+
+def keep_search_entries(customer_ids: Sequence[int], folded: str, plain: str) -> None:
+    """Bring the search entries of these customers up to date.
+
+    The letters `folded` count as those of `plain`. Of what looks like a phone number all digits
+    are kept, and the last nine: the number without its country.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            r"""
+            WITH present AS MATERIALIZED (
+                SELECT id, coalesce(words, '') AS words
+                FROM customers_customer
+                CROSS JOIN LATERAL (
+                    SELECT to_tsvector('simple', translate(
+                               lower(string_agg(left(value, 200), ' ')), %(folded)s, %(plain)s))
+                           || coalesce(array_to_tsvector(
+                               array_agg(digits) FILTER (WHERE digits <> '')
+                               || array_agg(right(digits, 9)) FILTER (WHERE digits <> '')), '')
+                           AS words
+                    FROM jsonb_each(fields) AS held (name, json),
+                         LATERAL (SELECT json #>> '{}') AS text (value),
+                         LATERAL (SELECT CASE WHEN value ~ '^[+(]?[0-9][0-9 ()/.-]{6,24}$'
+                                  THEN regexp_replace(value, '\D', '', 'g') ELSE '' END
+                                 ) AS number (digits)
+                    WHERE jsonb_typeof(json) = 'string' AND value NOT LIKE '____-__-__T__:__:__%%Z'
+                ) AS own
+                WHERE id = ANY(%(ids)s::bigint[]) AND merged_into_id IS NULL
+            ), gone AS (
+                DELETE FROM customers_searchentry
+                WHERE customer_id = ANY(%(ids)s::bigint[])
+                  AND customer_id NOT IN (SELECT id FROM present WHERE words <> '')
+            )
+            INSERT INTO customers_searchentry (customer_id, words)
+            SELECT id, words FROM present WHERE words <> '' ORDER BY id
+            ON CONFLICT (customer_id) DO UPDATE SET words = excluded.words
+            WHERE customers_searchentry.words <> excluded.words
+            """,
+            {"ids": arrays.of_numbers(customer_ids), "folded": folded, "plain": plain},
+        )
+
+
+def field_indexes() -> dict[str, bool]:
+    """Return the indexes on single customer fields by name, and whether each is complete."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            r"""
+            SELECT class.relname, index.indisvalid
+            FROM pg_index AS index JOIN pg_class AS class ON class.oid = index.indexrelid
+            WHERE index.indrelid = 'customers_customer'::regclass
+              AND class.relname LIKE 'customer\_field\_%'
+            """
+        )
+        return dict(cursor.fetchall())
+
+
+def drop_index(name: str) -> None:
+    """Remove an index without holding up writers. Call it outside a transaction."""
+    with connection.cursor() as cursor:
+        quoted = connection.ops.quote_name(name)
+        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted}")
+
+
+def analyze_customers() -> None:
+    """Let the planner know what the values of indexed fields are like."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE customers_customer")
+
+
+def limit_time(milliseconds: int) -> None:
+    """Let each statement of the transaction take so long, then be cancelled."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
 
 
 def count_values(percent: float) -> dict[str, int]:
