@@ -22,6 +22,8 @@ DEBUG = env.bool("CDP_DEBUG", False)
 DEMO = env.bool("CDP_DEMO", True)
 HOST = env.str("CDP_HOST", "127.0.0.1")
 PORT = env.int("CDP_PORT", 8000)
+# How customers reach this product from outside: the beginning of links in messages.
+PUBLIC_URL = env.str("CDP_PUBLIC_URL", f"http://{HOST}:{PORT}").rstrip("/")
 ADMIN_PASSWORD = env.str("CDP_ADMIN_PASSWORD", "")  # of the first start; empty: one is made up
 CURRENCY = env.str("CDP_CURRENCY", "CHF").upper()
 TIME_ZONE = env.str("CDP_TIME_ZONE", "Europe/Zurich")

@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from cdp import api, health, home, navigation
+from customers.consent import pages as consent_pages
 
 staff = admin.site.admin_view
 
@@ -17,6 +18,7 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("", include("events.urls")),
+    path("unsubscribe/<str:token>/", consent_pages.unsubscribe, name="unsubscribe"),
     path("demo/", include("cdp.demo.urls")),
     path("api/schema/", api.SchemaView.as_view(), name="schema"),
     path("api/docs/", api.DocsView.as_view(), name="docs"),
