@@ -127,7 +127,8 @@ class ConsentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Consent]):
 
         What was decided before stays in the history.
         """
-        outcome = items.apply([request.data], source=apikit.actor(request))
+        decision: Any = request.data
+        outcome = items.apply([decision], source=apikit.actor(request))
         if outcome.errors:
             faults: dict[str, list[Any]] = {}
             for problem in outcome.errors[0].problems:
@@ -135,7 +136,7 @@ class ConsentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Consent]):
                 detail = exceptions.ErrorDetail(problem.detail, problem.code)
                 faults.setdefault(name, []).append(detail)
             raise exceptions.ValidationError(faults)
-        present = ConsentSerializer(items.present(request.data))
+        present = ConsentSerializer(items.present(decision))
         return Response(present.data, status.HTTP_201_CREATED)
 
     @extend_schema(

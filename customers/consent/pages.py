@@ -1,5 +1,6 @@
 """The page where a customer leaves: public, by a signed link, without a cookie."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
@@ -45,8 +46,8 @@ def _act(request: HttpRequest, link: links.Link) -> str:
     return asked
 
 
-def _answer(request: HttpRequest, context: dict[str, object], status: int = 200) -> HttpResponse:
-    response = render(request, "customers/unsubscribe.html", context, status=status)
+def _answer(request: HttpRequest, context: Mapping[str, object], status: int = 200) -> HttpResponse:
+    response = render(request, "customers/unsubscribe.html", {**context}, status=status)
     for name, value in HEADERS.items():
         response[name] = value
     return response
