@@ -8,7 +8,7 @@ served. So the outbox takes one worker of the queue at most, however many destin
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -17,12 +17,15 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from activation import carriers, destinations, retries, sql, wakeups
-from activation.carriers import Answer, Carrier, Message
+from activation import carriers, destinations, gates, retries, sql, wakeups
+from activation.carriers import Answer, Carrier, Message, Part
 from activation.models import Destination
+from activation.retries import Verdict
 from customers import clock
 
-IN_FLIGHT = 64  # messages, to all destinations together
+IN_FLIGHT = 64  # requests, to all destinations together
+MAX_THREADS = 256  # with those that have been slow: a destination has 4 of them at most
+NEWEST_EVERY = 4  # of so many takes one begins with what is new: a backlog may not starve it
 LEASE = timedelta(seconds=carriers.SECONDS + 5)
 
 # The queue kills a task after 60 s, and the last attempt may take 15. Before the end, the task
@@ -54,12 +57,23 @@ def run() -> None:
     wakeups.ask_if_due(clock.now())  # for those that had no room before
 
 
-class Flight(NamedTuple):
-    """A message on its way."""
+class Leased(NamedTuple):
+    """A message that we may send, as `sql.lease_due` returns it."""
 
     id: UUID
     destination_id: int
+    body: str
     attempts_before: int
+    trigger_id: int
+    customer_id: int
+    together: int | None
+
+
+class Flight(NamedTuple):
+    """A request on its way, with the messages in it."""
+
+    leased: tuple[Leased, ...]
+    destination_id: int
     token: UUID
     began: float
 
@@ -71,7 +85,7 @@ def _dispatcher() -> "Iterator[Dispatcher]":
             kind: opened.enter_context(module.carrier())
             for kind, module in destinations.KINDS.items()
         }
-        threads = opened.enter_context(futures.ThreadPoolExecutor(IN_FLIGHT, "send"))
+        threads = opened.enter_context(futures.ThreadPoolExecutor(MAX_THREADS, "send"))
         yield Dispatcher(carrier_of, threads)
 
 
@@ -84,6 +98,7 @@ class Dispatcher:
         self._flying: dict[futures.Future[tuple[float, Answer]], Flight] = {}
         self._destinations: dict[int, Destination] = {}
         self._clock = (clock.now(), time.monotonic())
+        self._takes = 0
 
     def _now(self) -> datetime:
         """The database's clock, without asking it each time."""
@@ -114,27 +129,48 @@ class Dispatcher:
 
     def _start(self) -> bool:
         """Lease as many as there is room for, and send them off."""
-        room = IN_FLIGHT - len(self._flying)
-        if not room:
+        room = self._room()
+        if room <= 0:
             return False
         token, now = uuid4(), self._now()
-        due = sql.lease_due(
+        self._takes += 1
+        rows = sql.lease_due(
             token,
             now,
             now + LEASE,
             limit=room,
             each=wakeups.EACH,
             to_open=retries.FAILURES_TO_OPEN,
+            newest_first=self._takes % NEWEST_EVERY == 0,
         )
-        self._destinations |= Destination.objects.in_bulk({row[1] for row in due})
-        for delivery_id, destination_id, body, attempts_before in due:
-            destination = self._destinations[destination_id]
-            message = Message(delivery_id, body, destination.config, destination.secret)
+        due = [Leased(*row) for row in rows]
+        self._destinations |= Destination.objects.in_bulk({one.destination_id for one in due})
+        for flight in self._flights(_passed(due, token, now), token):
+            destination = self._destinations[flight.destination_id]
+            parts = [Part(one.id, one.body) for one in flight.leased]
+            message = destinations.message(destination, parts)
             attempt = self._threads.submit(self._attempt, destination.kind, message)
-            self._flying[attempt] = Flight(
-                delivery_id, destination_id, attempts_before, token, time.monotonic()
-            )
+            self._flying[attempt] = flight
         return bool(due)
+
+    def _room(self) -> int:
+        """How many more requests may leave. Slow ones keep others waiting only if very many."""
+        now = time.monotonic()
+        quick = sum(now - flight.began <= SLOW for flight in self._flying.values())
+        return min(IN_FLIGHT - quick, MAX_THREADS - len(self._flying))
+
+    def _flights(self, due: Sequence[Leased], token: UUID) -> Iterator[Flight]:
+        """Put messages to the same destination together where it wants that."""
+        of: dict[int, list[Leased]] = defaultdict(list)
+        for one in due:
+            of[one.destination_id].append(one)
+        for destination_id, leased in of.items():
+            size = destinations.batch_size(self._destinations[destination_id])
+            groups = [*_groups(leased, size)]
+            if rest := [one.id for group in groups[wakeups.EACH :] for one in group]:
+                sql.give_back(rest, token)
+            for group in groups[: wakeups.EACH]:
+                yield Flight(tuple(group), destination_id, token, time.monotonic())
 
     def _attempt(self, kind: str, message: Message) -> tuple[float, Answer]:
         """Attempt once, in a thread; return when it ended, and how."""
@@ -159,10 +195,12 @@ class Dispatcher:
     @transaction.atomic
     def _note(self, landed: list[tuple[Flight, Answer]]) -> None:
         now = self._now()
-        noted = sql.note_attempts([_row(flight, answer, now) for flight, answer in landed])
+        noted = sql.note_attempts(
+            [row for flight, answer in landed for row in _rows(flight, answer, now)]
+        )
         answers: dict[int, list[Answer]] = defaultdict(list)
         for flight, answer in landed:
-            if flight.id in noted:
+            if any(one.id in noted for one in flight.leased):
                 answers[flight.destination_id].append(answer)
         self._weigh(answers, now)
 
@@ -187,12 +225,55 @@ def _matters(destination: Destination, answers: Iterable[Answer]) -> bool:
     return destination.failing_since is not None or any(answer.error for answer in answers)
 
 
-def _row(flight: Flight, answer: Answer, now: datetime) -> tuple[object, ...]:
-    verdict = retries.judge(answer, flight.attempts_before)
+def _passed(due: Sequence[Leased], token: UUID, now: datetime) -> list[Leased]:
+    """Keep back what may not be sent now, or not any more; return the rest."""
+    wishes = gates.wishes({one.trigger_id for one in due})
+    asked = [(wishes[one.trigger_id], one.customer_id) for one in due if one.trigger_id in wishes]
+    if not asked:
+        return [*due]
+    verdicts = iter(gates.weigh(asked, now))
+    verdict_of = {one.id: next(verdicts) for one in due if one.trigger_id in wishes}
+    kept = {pk: verdict for pk, verdict in verdict_of.items() if verdict.reason}
+    if kept:
+        sql.keep_back([(pk, token, v.reason, v.note, v.wait_until) for pk, v in kept.items()])
+    return [one for one in due if one.id not in kept]
+
+
+def _groups(leased: Sequence[Leased], size: int) -> Iterator[list[Leased]]:
+    """Cut messages into requests; what was refused in a large one comes in smaller ones."""
+    by_size: dict[int, list[Leased]] = defaultdict(list)
+    for one in leased:
+        by_size[min(one.together or size, size)].append(one)
+    for most, ones in by_size.items():
+        for start in range(0, len(ones), most):
+            yield ones[start : start + most]
+
+
+def _rows(flight: Flight, answer: Answer, now: datetime) -> Iterator[tuple[object, ...]]:
+    """What to note of each message in a request. One that was refused is cut in two."""
+    is_cut = len(flight.leased) > 1 and retries.is_refused(answer)
+    together = max(1, len(flight.leased) // 2) if is_cut else None
+    for one in flight.leased:
+        verdict = (
+            Verdict(is_delivered=False, retry_in=0.0)
+            if is_cut
+            else retries.judge(answer, one.attempts_before)
+        )
+        yield _row(one.id, flight.token, answer, verdict, now, together)
+
+
+def _row(
+    delivery_id: UUID,
+    token: UUID,
+    answer: Answer,
+    verdict: Verdict,
+    now: datetime,
+    together: int | None = None,
+) -> tuple[object, ...]:
     due_at = now + timedelta(seconds=verdict.retry_in) if verdict.retry_in is not None else None
     return (
-        flight.id,
-        flight.token,
+        delivery_id,
+        token,
         now - timedelta(milliseconds=answer.ms),
         answer.status,
         answer.ms,
@@ -201,6 +282,7 @@ def _row(flight: Flight, answer: Answer, now: datetime) -> tuple[object, ...]:
         now if verdict.is_delivered else None,
         now if verdict.is_dead else None,
         due_at,
+        together,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from activation.models import Attempt, Delivery
+from activation.models import Attempt, Delivery, Turn
 
 
 def forget(customer_ids: Collection[int]) -> None:
@@ -12,3 +12,4 @@ def forget(customer_ids: Collection[int]) -> None:
     """
     Attempt.objects.filter(delivery__customer_id__in=customer_ids).delete()
     Delivery.objects.filter(customer_id__in=customer_ids).delete()
+    Turn.objects.filter(customer_id__in=customer_ids).delete()

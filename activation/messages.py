@@ -2,18 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from activation import sql
 from activation.models import On, Trigger
 from customers import exact
+from customers.models import ConsentPurpose
 from segments.memberships import Transition
 
 
 class Wish(NamedTuple):
-    """What of a trigger stands in its messages, and where they go."""
+    """What of a trigger stands in its messages, where they go, and what keeps them back."""
 
     trigger_id: int
     key: str
@@ -23,21 +24,50 @@ class Wish(NamedTuple):
     segment_id: int
     segment_key: str
     segment_name: str
+    stay_for: int | None
+    stay_unit: str
+    at_most: str
+    purpose: str
+    quiet_from: time | None
+    quiet_until: time | None
+    quiet_zone_field: str
+    quiet_then: str
+    destination_kind: str
+    channel: str  # of the purpose
+
+    @property
+    def stay(self) -> timedelta | None:
+        return timedelta(**{self.stay_unit: self.stay_for}) if self.stay_for else None
 
     def wants(self, transition: Transition) -> bool:
+        """Whether it waits for this change; nobody stays by a change: see `stays`."""
         on = On.ENTER if transition.entered else On.LEAVE
         return self.is_enabled and self.on == on and self.segment_id == transition.segment_id
 
 
 class Occasion(NamedTuple):
-    """A reason to send a message: a trigger, and the change of membership it waited for."""
+    """A reason to send a message: a trigger, and the change of membership it waited for.
+
+    With `stay`, the change is the entry, at the instant at which it has lasted long enough.
+    """
 
     wish: Wish
     transition: Transition
 
 
+class Written(NamedTuple):
+    """A message; `caused_at` is when its event was received, or when it became true by time."""
+
+    occasion: Occasion
+    body: str
+    caused_at: datetime
+
+
 def wish_of(trigger: Trigger) -> Wish:
     segment = trigger.segment
+    purpose = (
+        ConsentPurpose.objects.filter(key=trigger.purpose).first() if trigger.purpose else None
+    )
     return Wish(
         trigger.pk,
         trigger.key,
@@ -47,12 +77,20 @@ def wish_of(trigger: Trigger) -> Wish:
         segment.pk,
         segment.key,
         segment.name,
+        trigger.stay_for,
+        trigger.stay_unit,
+        trigger.at_most,
+        trigger.purpose,
+        trigger.quiet_from,
+        trigger.quiet_until,
+        trigger.quiet_zone_field,
+        trigger.quiet_then,
+        trigger.destination.kind,
+        purpose.channel if purpose else "",
     )
 
 
-def write(
-    occasions: Sequence[Occasion], *, is_test: bool = False
-) -> Iterator[tuple[Occasion, str]]:
+def write(occasions: Sequence[Occasion], *, is_test: bool = False) -> Iterator[Written]:
     """Write the bodies for these occasions, leaving out customers that no longer exist.
 
     Reads everything at once, in a number of queries that does not grow with the occasions.
@@ -71,12 +109,13 @@ def write(
                     {"key": occasion.wish.segment_key, "name": occasion.wish.segment_name}
                 ),
                 "customer": customers[transition.customer_id],
-                "membership": _membership(transition, entered_at),
-                "event": events.get(transition.event_id, "null"),
+                "membership": _membership(occasion, entered_at),
+                "event": events.get(transition.event_id, _NO_EVENT).text,
             }
             if is_test:
                 data["test"] = "true"
-            yield occasion, envelope(_type(transition), transition.at, data)
+            body = envelope(_type(occasion), transition.at, data)
+            yield Written(occasion, body, _caused_at(occasion, events))
 
 
 def envelope(kind: str, at: datetime, data: dict[str, str]) -> str:
@@ -86,8 +125,16 @@ def envelope(kind: str, at: datetime, data: dict[str, str]) -> str:
     )
 
 
-def _type(transition: Transition) -> str:
-    return "segment.entered" if transition.entered else "segment.left"
+def _type(occasion: Occasion) -> str:
+    if occasion.wish.stay:
+        return "segment.stayed"
+    return "segment.entered" if occasion.transition.entered else "segment.left"
+
+
+def _caused_at(occasion: Occasion, events: "dict[int | None, _Told]") -> datetime:
+    transition = occasion.transition
+    received_at = events.get(transition.event_id, _NO_EVENT).received_at
+    return transition.at if occasion.wish.stay else received_at or transition.at
 
 
 def _customers(customer_ids: Collection[int]) -> dict[int, str]:
@@ -108,13 +155,21 @@ def _customers(customer_ids: Collection[int]) -> dict[int, str]:
     }
 
 
-def _events(transitions: Sequence[Transition]) -> dict[int | None, str]:
+class _Told(NamedTuple):
+    text: str
+    received_at: datetime | None
+
+
+_NO_EVENT = _Told("null", None)
+
+
+def _events(transitions: Sequence[Transition]) -> dict[int | None, _Told]:
     wanted = [(t.customer_id, t.event_id) for t in transitions if t.event_id is not None]
     if not wanted:
         return {}
     rows = sql.read_events([c for c, _ in wanted], [e for _, e in wanted])
     events = [_Event(*row) for row in rows]
-    return {event.id: _event(event) for event in events}
+    return {event.id: _Told(_event(event), event.received_at) for event in events}
 
 
 class _Event(NamedTuple):
@@ -150,10 +205,12 @@ def _entered_at(transitions: Sequence[Transition]) -> dict[tuple[int, int, int],
     return {(segment, customer, entry_no): at for segment, customer, entry_no, at in rows}
 
 
-def _membership(transition: Transition, entered_at: dict[tuple[int, int, int], datetime]) -> str:
+def _membership(occasion: Occasion, entered_at: dict[tuple[int, int, int], datetime]) -> str:
+    transition, stay = occasion.transition, occasion.wish.stay
     members: dict[str, Any] = {"entry_no": transition.entry_no, "cause": str(transition.cause)}
     if transition.entered:
-        return exact.dumps({"entered_at": _utc(transition.at), **members})
+        began_at = transition.at - stay if stay else transition.at
+        return exact.dumps({"entered_at": _utc(began_at), **members})
     since = entered_at.get((transition.segment_id, transition.customer_id, transition.entry_no))
     span = {"entered_at": since and _utc(since), "left_at": _utc(transition.at)}
     return exact.dumps({**span, **members})

@@ -3,7 +3,7 @@
 import secrets
 import time
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.core.validators import validate_slug
@@ -14,21 +14,31 @@ from encrypted_fields.fields import EncryptedTextField
 
 from segments.models import Segment
 
-
-class DestinationKind(models.TextChoices):
-    WEBHOOK = "webhook", "Webhook"
+WEBHOOK = "webhook"
 
 
 class Destination(models.Model):
-    """Somewhere messages go. `config` depends on the kind; a webhook's is {"url": …}."""
+    """Somewhere messages go. `config` depends on the kind; a webhook's is {"url": …}.
+
+    What of it is secret stands in `secrets`, as JSON, and is hidden in `config`.
+    """
 
     key = models.CharField(max_length=50, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=100)
-    kind = models.CharField(
-        max_length=20, choices=DestinationKind.choices, default=DestinationKind.WEBHOOK
-    )
+    kind = models.CharField(max_length=40, default=WEBHOOK, help_text="See destinations.KINDS.")
     config = models.JSONField(default=dict)
+    secrets = EncryptedTextField(null=True, editable=False)
     secret = EncryptedTextField(editable=False, help_text="Signs messages: whsec_ and base64.")
+    old_secret = EncryptedTextField(
+        null=True, editable=False, help_text="Signs as well, until `old_secret_until`."
+    )
+    old_secret_until = models.DateTimeField(null=True, editable=False)
+    rate = models.FloatField(
+        null=True, blank=True, help_text="Requests a second at most; null: as fast as it answers."
+    )
+    # The bucket of the rate: what was left in it at an instant.
+    tokens = models.FloatField(db_default=0.0, editable=False)
+    tokens_at = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField("enabled", default=True)
     disabled_because = models.TextField(blank=True, default="", editable=False)
     # The breaker: after some failures in a row nothing is sent until `held_until`, then one.
@@ -39,6 +49,11 @@ class Destination(models.Model):
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(rate=None) | Q(rate__gt=0), name="destination_rate_positive"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -47,29 +62,116 @@ class Destination(models.Model):
 class On(models.TextChoices):
     ENTER = "enter", "enters"
     LEAVE = "leave", "leaves"
+    STAY = "stay", "has been in"
+
+
+class Unit(models.TextChoices):
+    MINUTES = "minutes", "minutes"
+    HOURS = "hours", "hours"
+    DAYS = "days", "days"
+    WEEKS = "weeks", "weeks"
+
+
+class AtMost(models.TextChoices):
+    """How often a trigger sends for one customer."""
+
+    EVERY_ENTRY = "every_entry", "every time"
+    ONCE = "once", "once"
+    ONCE_PER_DAYS = "once_per_days", "once in so many days"
+
+
+class QuietThen(models.TextChoices):
+    """What becomes of a message of the quiet hours."""
+
+    HOLD = "hold", "send it afterwards"
+    DROP = "drop", "do not send it"
 
 
 class Trigger(models.Model):
-    """When a customer enters (or leaves) a segment, send a message to a destination."""
+    """When a customer enters, leaves or stays in a segment, send a message to a destination.
+
+    Some are left out: who had one already (`at_most`), who does not agree to a `purpose`. In
+    quiet hours, of the customer's time zone if a field tells it, nothing is sent.
+    """
 
     key = models.CharField(max_length=50, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=100)
     segment = models.ForeignKey(Segment, models.PROTECT, related_name="triggers")
     on = models.CharField("when a customer", max_length=5, choices=On.choices, default=On.ENTER)
+    stay_for = models.PositiveIntegerField(null=True, blank=True, help_text="So many …")
+    stay_unit = models.CharField(
+        max_length=7, choices=Unit.choices, default=Unit.DAYS, db_default=Unit.DAYS
+    )
     destination = models.ForeignKey(Destination, models.PROTECT, related_name="triggers")
+    at_most = models.CharField(
+        max_length=13,
+        choices=AtMost.choices,
+        default=AtMost.EVERY_ENTRY,
+        db_default=AtMost.EVERY_ENTRY,
+        verbose_name="at most",
+    )
+    at_most_days = models.PositiveIntegerField(null=True, blank=True)
+    purpose = models.CharField(
+        "only with consent to",
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Its key.",
+    )
+    quiet_from = models.TimeField(null=True, blank=True)
+    quiet_until = models.TimeField(null=True, blank=True)
+    quiet_zone_field = models.CharField(
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The customer field with the time zone; the workspace's if empty or unknown.",
+    )
+    quiet_then = models.CharField(
+        max_length=4, choices=QuietThen.choices, default=QuietThen.HOLD, db_default=QuietThen.HOLD
+    )
     is_enabled = models.BooleanField("switched on", default=False)
     include_existing = models.BooleanField(
         "send for those already in",
         default=False,
         help_text="When switched on, also send for customers who are in the segment by then.",
     )
+    switched_on_at = models.DateTimeField(null=True, editable=False)
+    # With `stay`: members who entered before have been looked at (and at the same instant, by id).
+    stayed_at = models.DateTimeField(null=True, editable=False)
+    stayed_id = models.BigIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(on="stay", stay_for__gt=0) | (~Q(on="stay") & Q(stay_for=None)),
+                name="trigger_stay_has_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(at_most="once_per_days", at_most_days__gt=0)
+                | (~Q(at_most="once_per_days") & Q(at_most_days=None)),
+                name="trigger_days_if_per_days",
+            ),
+            models.CheckConstraint(
+                condition=Q(quiet_from=None, quiet_until=None)
+                | Q(quiet_from__isnull=False, quiet_until__isnull=False),
+                name="trigger_quiet_has_both_ends",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def stay(self) -> timedelta | None:
+        """How long a customer must have been in."""
+        try:
+            return timedelta(**{self.stay_unit: self.stay_for}) if self.stay_for else None
+        except OverflowError:
+            return timedelta.max
 
 
 class State(models.TextChoices):
@@ -82,6 +184,16 @@ class State(models.TextChoices):
     HELD = "held", "Held"
     CANCELLED = "cancelled", "Cancelled"
     DEAD = "dead", "Failed"
+
+
+class Reason(models.TextChoices):
+    """Why a message was not sent, or waits."""
+
+    SWITCHED_OFF = "switched_off", "The trigger was switched off."
+    CAPPED = "capped", "The customer has had this message, and it is not sent again so soon."
+    NO_CONSENT = "no_consent", "The customer does not agree to it."
+    SUPPRESSED = "suppressed", "Nothing may be sent to the customer's address."
+    QUIET = "quiet", "It fell into the quiet hours."
 
 
 def new_id() -> uuid.UUID:
@@ -113,7 +225,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def with_state(self, now: datetime) -> Self:
         """Add `state`, one of `State`, as it is at this instant."""
-        is_held = Q(destination__is_enabled=False) | Q(destination__held_until__gt=now)
+        is_held = (
+            Q(destination__is_enabled=False)
+            | Q(destination__held_until__gt=now)
+            | Q(reason=Reason.QUIET, due_at__gt=now)
+        )
         return self.annotate(
             state=Case(
                 When(delivered_at__isnull=False, then=Value(State.DELIVERED)),
@@ -142,7 +258,8 @@ class Delivery(models.Model):
     """One message to one destination: the outbox. `id` is the webhook-id on every attempt.
 
     `body` is frozen when the membership changes, so that every attempt sends the same bytes.
-    `destination` repeats the trigger's, so that what is due is found without a join.
+    `destination` repeats the trigger's, so that what is due is found without a join. An entry that
+    was not sent for is kept as well, without a body, as cancelled for a `reason`.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -155,6 +272,13 @@ class Delivery(models.Model):
     is_test = models.BooleanField(default=False)
     body = models.TextField()
     created_at = models.DateTimeField(db_default=Now())
+    caused_at = models.DateTimeField(
+        null=True, help_text="When what caused it was received, or became true by time."
+    )
+    reason = models.CharField(max_length=12, choices=Reason.choices, db_default="", blank=True)
+    together = models.PositiveSmallIntegerField(
+        null=True, help_text="With how many in a request at most: more were refused."
+    )
     due_at = models.DateTimeField(db_default=Now())
     attempts_made = models.IntegerField(default=0)
     lease = models.UUIDField(null=True, help_text="Token of the worker that is sending it.")
@@ -214,6 +338,19 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status or self.error}"
+
+
+class Turn(models.Model):
+    """The last message of a trigger to a customer. It outlives the log."""
+
+    pk = models.CompositePrimaryKey("customer_id", "trigger_id")
+    customer_id = models.BigIntegerField()
+    trigger_id = models.BigIntegerField()
+    entry_no = models.IntegerField()
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.trigger_id} for {self.customer_id} at {self.at:%F %T}"
 
 
 class Backlog(models.Model):

@@ -5,17 +5,16 @@ with the same id and the same bytes on every attempt; no order among them.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django_q.tasks import async_task
 
-from activation import destinations, dispatch, messages, sql, wakeups
-from activation.carriers import Answer, Message
+from activation import destinations, dispatch, messages, queueing, sql, stays, wakeups
+from activation.carriers import Answer, Part
 from activation.messages import Occasion, Wish
 from activation.models import (
     Attempt,
@@ -30,7 +29,7 @@ from customers import clock, exact
 from segments.memberships import Transition
 from segments.models import Cause, Membership, SegmentState
 
-AT_ONCE = 1_000  # messages that one statement queues
+AT_ONCE = 1_000  # members that one slice takes
 SLICE_SECONDS = 5.0  # of a task that goes through existing members: sending may wait for it
 STALLED_AFTER = timedelta(seconds=30)
 
@@ -54,30 +53,7 @@ def enqueue(transitions: Sequence[Transition]) -> None:
     if not news:
         return
     wishes = [Wish(*row) for row in sql.lock_triggers([*{t.segment_id for t in news}])]
-    _queue([Occasion(wish, t) for t in news for wish in wishes if wish.wants(t)])
-
-
-def _queue(occasions: Sequence[Occasion]) -> None:
-    if not occasions:
-        return
-    rows = (
-        (
-            new_id(),
-            occasion.wish.trigger_id,
-            occasion.wish.destination_id,
-            occasion.transition.customer_id,
-            occasion.transition.entry_no,
-            body,
-        )
-        for occasion, body in messages.write(occasions)
-    )
-    if sum(sql.insert_deliveries(chunk) for chunk in _chunks(rows)):
-        wakeups.ask()
-
-
-def _chunks(rows: Iterator[sql.NewDelivery]) -> Iterator[list[sql.NewDelivery]]:
-    while chunk := [*islice(rows, AT_ONCE)]:
-        yield chunk
+    queueing.queue([Occasion(wish, t) for t in news for wish in wishes if wish.wants(t)])
 
 
 def deliver_due() -> None:
@@ -90,6 +66,7 @@ def wake_due(now: datetime) -> int:
 
     Call it about once a second: nothing else wakes a retry, or finds out that a task has died.
     """
+    stays.queue_due(now)
     tasks = int(wakeups.heal(now))
     for trigger_id in _stalled(now).values_list("pk", flat=True):
         tasks += _revive(trigger_id, now)
@@ -138,7 +115,7 @@ def _include_slice(trigger_id: int) -> bool:
         Backlog.objects.filter(pk=trigger_id).update(moved_at=None)
         return False
     rows = sql.read_members(trigger.segment_id, backlog.after_at, backlog.after_id, AT_ONCE)
-    _queue([Occasion(locked[trigger_id], _entry(trigger.segment_id, row)) for row in rows])
+    queueing.queue([Occasion(locked[trigger_id], _entry(trigger.segment_id, row)) for row in rows])
     if len(rows) < AT_ONCE:
         backlog.delete()
         return False
@@ -160,6 +137,8 @@ def replay(delivery: Delivery) -> None:
     """
     if delivery.is_test:
         raise ReplayError("This was a test. Send a new test instead.")
+    if not delivery.body:
+        raise ReplayError(f"There was no message. {delivery.last_error}")
     with transaction.atomic():
         destination_id = sql.send_again(delivery.pk)
         if destination_id is None:
@@ -184,15 +163,12 @@ def send_test(trigger: Trigger, customer_id: int) -> Attempt:
     The message says that it is a test. It stands in the log, marked, and counts nowhere; it is
     not retried. Takes up to 15 seconds. Raises NoCustomerError.
     """
-    occasion = Occasion(messages.wish_of(trigger), _as_if(trigger, customer_id))
-    body = next((body for _, body in messages.write([occasion], is_test=True)), None)
-    if body is None:
-        raise NoCustomerError(f"There is no customer {customer_id}.")
+    body = sample(trigger, customer_id)
     delivery = Delivery(
         trigger=trigger,
         destination=trigger.destination,
         customer_id=customer_id,
-        entry_no=occasion.transition.entry_no,
+        entry_no=_as_if(trigger, customer_id).entry_no,
         is_test=True,
         body=body,
     )
@@ -200,9 +176,21 @@ def send_test(trigger: Trigger, customer_id: int) -> Attempt:
     return _note_test(delivery, answer)
 
 
+def sample(trigger: Trigger, customer_id: int) -> str:
+    """Write what this trigger would send for this customer, marked as a test.
+
+    Raises NoCustomerError.
+    """
+    occasion = Occasion(messages.wish_of(trigger), _as_if(trigger, customer_id))
+    written = next(messages.write([occasion], is_test=True), None)
+    if written is None:
+        raise NoCustomerError(f"There is no customer {customer_id}.")
+    return written.body
+
+
 def _as_if(trigger: Trigger, customer_id: int) -> Transition:
     """The entry of this customer if there was one, else one as it could be."""
-    entered = trigger.on == On.ENTER
+    entered = trigger.on != On.LEAVE
     member = Membership.objects.filter(segment=trigger.segment_id, customer=customer_id).first()
     if member is None:
         now = clock.now()
@@ -211,7 +199,7 @@ def _as_if(trigger: Trigger, customer_id: int) -> Transition:
         trigger.segment_id,
         customer_id,
         entered,
-        member.entered_at if entered else clock.now(),
+        member.entered_at + (trigger.stay or timedelta()) if entered else clock.now(),
         member.entry_no,
         member.cause,
     )
@@ -245,5 +233,5 @@ def send_ping(destination: Destination) -> Answer:
 
 
 def _carry(destination: Destination, message_id: UUID, body: str) -> Answer:
-    message = Message(message_id, body, destination.config, destination.secret)
+    message = destinations.message(destination, [Part(message_id, body)])
     return destinations.carry(message, destination.kind)

@@ -20,6 +20,7 @@ GIVE_UP_AFTER = timedelta(days=5)
 
 _WORTH_WAITING = {408, 425, 429}  # of 4xx: the same message may pass later
 _GONE = 410
+_SAYS_WHEN = {408, 425, 429, 503}  # by Retry-After
 _chance = secrets.SystemRandom()
 
 
@@ -35,20 +36,32 @@ class Verdict(NamedTuple):
 
 
 def judge(answer: Answer, attempts_before: int) -> Verdict:
-    """Decide about a message that had so many attempts before the one answered."""
+    """Decide about a message that had so many attempts before the one answered.
+
+    One that cannot be made is dead at once: send it again when its destination is mended.
+    """
     status = answer.status
+    if answer.is_ours:
+        return Verdict(is_delivered=False)
     if status is not None and 200 <= status < 300:
         return Verdict(is_delivered=True)
     if attempts_before >= len(SCHEDULE):
         return Verdict(is_delivered=False)
-    is_refused = status is not None and status < 500 and status not in {*_WORTH_WAITING, _GONE}
-    if is_refused and attempts_before + 1 >= TRIES_IF_REFUSED:
+    if is_refused(answer) and attempts_before + 1 >= TRIES_IF_REFUSED:
         return Verdict(is_delivered=False)
     return Verdict(is_delivered=False, retry_in=_wait(answer, attempts_before))
 
 
+def is_refused(answer: Answer) -> bool:
+    """Whether the receiver does not want this very request, and would not later."""
+    status = answer.status
+    if status is None:
+        return answer.is_ours
+    return status < 500 and not 200 <= status < 300 and status not in {*_WORTH_WAITING, _GONE}
+
+
 def _wait(answer: Answer, attempts_before: int) -> float:
-    if answer.retry_after is not None and answer.status in (429, 503):
+    if answer.retry_after is not None and answer.status in _SAYS_WHEN:
         # Never earlier than asked for, and not all at the same instant.
         wished = min(max(answer.retry_after, 1.0), MAX_RETRY_AFTER)
         return wished * _chance.uniform(1, 1 + JITTER)
@@ -61,6 +74,8 @@ def weigh(destination: Destination, answer: Answer, now: datetime) -> None:
     After some failures in a row it is held for a time that doubles; after days of nothing else,
     or when it says that it is gone, it is disabled.
     """
+    if answer.is_ours:
+        return  # it was not even asked
     if not answer.error:
         if destination.failures_in_a_row >= FAILURES_TO_OPEN:
             destination.held_until = None  # else it holds because the receiver said so

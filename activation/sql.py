@@ -4,35 +4,58 @@ Where text is put together, it is of constants that two statements share.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
-NewDelivery: TypeAlias = tuple[UUID, int, int, int, int, str]
+
+class NewDelivery(NamedTuple):
+    """A row for `insert_deliveries`. Without `due_at`, it is due at once.
+
+    `is_out` says that it is kept for its reason only; `had_turn` that its cap was looked at.
+    """
+
+    id: UUID
+    trigger_id: int
+    destination_id: int
+    customer_id: int
+    entry_no: int
+    body: str
+    caused_at: datetime
+    reason: str
+    note: str
+    due_at: datetime | None
+    is_out: bool
+    had_turn: bool
+
 
 _SENDER = 7_104_001  # of our choice: the advisory lock of the one task that sends
 
 
-def lock_triggers(segment_ids: Sequence[int]) -> list[Any]:
+def lock_triggers(segment_ids: Sequence[int], trigger_id: int | None = None) -> list[Any]:
     """Return the triggers of these segments, none of which can be edited until we commit.
 
     So whoever switches one on knows that all who entered before have been passed by, and who
-    switches one off that nothing more is queued. Returns (id, key, on, is enabled, destination
-    id, segment id, segment key, segment name).
+    switches one off that nothing more is queued. Returns what a `messages.Wish` holds.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT t.id, t.key, t.on, t.is_enabled, t.destination_id, s.id, s.key, s.name
+            SELECT t.id, t.key, t.on, t.is_enabled, t.destination_id, s.id, s.key, s.name,
+                   t.stay_for, t.stay_unit, t.at_most, t.purpose, t.quiet_from, t.quiet_until,
+                   t.quiet_zone_field, t.quiet_then, d.kind, COALESCE(p.channel, '')
             FROM activation_trigger t
             JOIN segments_segment s ON s.id = t.segment_id
-            WHERE t.segment_id = ANY(%s::bigint[])
+            JOIN activation_destination d ON d.id = t.destination_id
+            LEFT JOIN customers_consentpurpose p ON p.key = t.purpose
+            WHERE t.segment_id = ANY(%(segment_ids)s::bigint[])
+              AND (%(trigger_id)s::bigint IS NULL OR t.id = %(trigger_id)s)
             ORDER BY t.id
             FOR SHARE OF t
             """,
-            [[*segment_ids]],
+            {"segment_ids": [*segment_ids], "trigger_id": trigger_id},
         )
         return cursor.fetchall()
 
@@ -113,6 +136,12 @@ def read_members(
 
     Columns: customer id, entered at, entry no, cause, event id.
     """
+    return _members(segment_id, after_at, after_id, None, limit)
+
+
+def _members(
+    segment_id: int, after_at: datetime | None, after_id: int, until: datetime | None, limit: int
+) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -127,6 +156,7 @@ def read_members(
             WHERE m.segment_id = %(segment_id)s
               AND (m.entered_at, m.customer_id)
                   > (COALESCE(%(after_at)s::timestamptz, '-infinity'), %(after_id)s::bigint)
+              AND m.entered_at <= COALESCE(%(until)s::timestamptz, 'infinity')
             ORDER BY m.entered_at, m.customer_id
             LIMIT %(limit)s
             """,
@@ -134,6 +164,7 @@ def read_members(
                 "segment_id": segment_id,
                 "after_at": after_at,
                 "after_id": after_id,
+                "until": until,
                 "limit": limit,
             },
         )
@@ -141,73 +172,269 @@ def read_members(
 
 
 def insert_deliveries(rows: Sequence[NewDelivery]) -> int:
-    """Queue messages, leaving out those that were queued before; return how many are new.
-
-    Each is (id, trigger id, destination id, customer id, entry no, body).
-    """
+    """Queue messages, leaving out those that were queued before; return how many are new."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO activation_delivery
-                (id, trigger_id, destination_id, customer_id, entry_no, body,
-                 is_test, attempts_made, last_error)
-            SELECT new.*, false, 0, ''
-            FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])
-                AS new
-            ON CONFLICT DO NOTHING
+            WITH stored AS (
+                INSERT INTO activation_delivery
+                    (id, trigger_id, destination_id, customer_id, entry_no, body, caused_at,
+                     reason, last_error, due_at, cancelled_at, is_test, attempts_made)
+                SELECT id, trigger_id, destination_id, customer_id, entry_no, body, caused_at,
+                       reason, note, COALESCE(due_at, statement_timestamp()),
+                       CASE WHEN is_out THEN statement_timestamp() END, false, 0
+                FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[],
+                            %s::text[], %s::timestamptz[], %s::text[], %s::text[],
+                            %s::timestamptz[], %s::bool[], %s::bool[])
+                    AS new (id, trigger_id, destination_id, customer_id, entry_no, body, caused_at,
+                            reason, note, due_at, is_out, had_turn)
+                -- What was sent for so long ago that the log has forgotten it.
+                WHERE had_turn OR NOT EXISTS (
+                    SELECT FROM activation_turn t
+                    WHERE t.customer_id = new.customer_id AND t.trigger_id = new.trigger_id
+                      AND t.entry_no >= new.entry_no
+                )
+                ON CONFLICT DO NOTHING
+                RETURNING cancelled_at
+            )
+            SELECT count(*) FROM stored WHERE cancelled_at IS NULL
             """,
             columns,
         )
-        return cursor.rowcount
+        return int(cursor.fetchone()[0])
 
 
-# A destination takes part unless it is switched off or held. `room` is how many more it can have
-# in flight: one while its breaker is half open, and never so many that their failing together
-# would be more than the breaker bears.
+def claim_turns(rows: Sequence[tuple[int, int, int]], now: datetime) -> set[tuple[int, int, int]]:
+    """Take the turns of (customer id, trigger id, entry no) as far as caps allow; return these.
+
+    Of two at once for the same trigger and customer only one gets it.
+    """
+    customer_ids, trigger_ids, entry_nos = zip(*rows, strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH asked AS (
+                SELECT customer_id, trigger_id, max(entry_no) AS entry_no
+                FROM unnest(%(customer_ids)s::bigint[], %(trigger_ids)s::bigint[],
+                            %(entry_nos)s::int[]) AS given (customer_id, trigger_id, entry_no)
+                GROUP BY 1, 2
+            ), bounded AS (
+                SELECT asked.*, CASE WHEN t.at_most = 'once_per_days'
+                    THEN %(now)s::timestamptz - t.at_most_days * interval '1 day'
+                    ELSE '-infinity' END AS after
+                FROM asked JOIN activation_trigger t ON t.id = asked.trigger_id
+            ), free AS (
+                SELECT * FROM bounded b
+                -- What it sent before it had a cap, and what went to those merged into this one.
+                WHERE NOT EXISTS (
+                    SELECT FROM activation_delivery d
+                    WHERE d.trigger_id = b.trigger_id AND d.customer_id = b.customer_id
+                      AND NOT d.is_test AND d.cancelled_at IS NULL AND d.created_at > b.after
+                ) AND NOT EXISTS (
+                    SELECT FROM customers_customer absorbed
+                    JOIN activation_turn w
+                      ON w.customer_id = absorbed.id AND w.trigger_id = b.trigger_id
+                    WHERE absorbed.merged_into_id = b.customer_id AND w.at > b.after
+                )
+            ), taken AS (
+                INSERT INTO activation_turn AS t (customer_id, trigger_id, entry_no, at)
+                SELECT customer_id, trigger_id, entry_no, %(now)s FROM free ORDER BY 1, 2
+                ON CONFLICT (customer_id, trigger_id) DO UPDATE
+                SET entry_no = excluded.entry_no, at = excluded.at
+                WHERE t.entry_no < excluded.entry_no AND t.at <= (
+                    SELECT after FROM free
+                    WHERE free.customer_id = excluded.customer_id
+                      AND free.trigger_id = excluded.trigger_id
+                )
+                RETURNING t.customer_id, t.trigger_id, t.entry_no
+            )
+            SELECT * FROM taken
+            """,
+            {
+                "customer_ids": [*customer_ids],
+                "trigger_ids": [*trigger_ids],
+                "entry_nos": [*entry_nos],
+                "now": now,
+            },
+        )
+        return {*cursor.fetchall()}
+
+
+def read_addresses(customer_ids: Sequence[int], kind: str) -> list[Any]:
+    """Return (customer id, address) of a kind: their identifiers, and the field of that name."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT i.customer_id, i.value
+            FROM customers_identifier i
+            WHERE i.customer_id = ANY(%(ids)s::bigint[]) AND i.kind = %(kind)s
+            UNION
+            SELECT c.id, c.fields ->> %(kind)s
+            FROM customers_customer c
+            WHERE c.id = ANY(%(ids)s::bigint[]) AND c.fields ? %(kind)s
+            """,
+            {"ids": [*customer_ids], "kind": kind},
+        )
+        return cursor.fetchall()
+
+
+def read_field(customer_ids: Sequence[int], name: str) -> list[Any]:
+    """Return (customer id, value as text) of those customers who have this field."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, fields ->> %(name)s FROM customers_customer
+            WHERE id = ANY(%(ids)s::bigint[]) AND fields ? %(name)s
+            """,
+            {"ids": [*customer_ids], "name": name},
+        )
+        return cursor.fetchall()
+
+
+def oldest_writer() -> datetime:
+    """Return when the oldest transaction began that has written something; now if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT COALESCE(min(xact_start), clock_timestamp()) FROM pg_stat_activity
+            WHERE datname = current_database() AND backend_xid IS NOT NULL
+              AND pid <> pg_backend_pid()
+            """
+        )
+        found: datetime = cursor.fetchone()[0]
+        return found
+
+
+def read_stayed(
+    segment_id: int, after_at: datetime | None, after_id: int, until: datetime, limit: int
+) -> list[Any]:
+    """Return the next members who entered up to an instant; the columns of `read_members`."""
+    return _members(segment_id, after_at, after_id, until, limit)
+
+
+def read_past_changes(segment_id: int, since: datetime, limit: int, *, entered: bool) -> list[Any]:
+    """Return (customer id, when) of entries or leavings since an instant; a rule's are no news."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT customer_id, at FROM segments_membershipchange
+            WHERE segment_id = %s AND at >= %s AND entered = %s AND cause <> 'rule'
+            ORDER BY at LIMIT %s
+            """,
+            [segment_id, since, entered, limit],
+        )
+        return cursor.fetchall()
+
+
+def read_past_stays(
+    segment_id: int, stay: timedelta, since: datetime, now: datetime, limit: int
+) -> list[Any]:
+    """Return (customer id, when) of those who since an instant had been in for some time."""
+    seconds = f"{stay.total_seconds()} seconds"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.customer_id, c.at + %(stay)s::interval FROM segments_membershipchange c
+            WHERE c.segment_id = %(segment_id)s AND c.entered AND c.cause <> 'rule'
+              AND c.at >= %(since)s::timestamptz - %(stay)s::interval
+              AND c.at <= %(now)s::timestamptz - %(stay)s::interval
+              AND NOT EXISTS (
+                  SELECT FROM segments_membershipchange gone
+                  WHERE gone.customer_id = c.customer_id AND gone.segment_id = c.segment_id
+                    AND gone.entry_no = c.entry_no AND NOT gone.entered
+                    AND gone.at < c.at + %(stay)s::interval
+              )
+            ORDER BY c.at LIMIT %(limit)s
+            """,
+            {"segment_id": segment_id, "stay": seconds, "since": since, "now": now, "limit": limit},
+        )
+        return cursor.fetchall()
+
+
+# A destination takes part unless it is switched off or held. `room` is how many more requests it
+# can have in flight: one while its breaker is half open, never so many that their failing together
+# would be more than the breaker bears, and no more than its rate has left. `size` is how many
+# messages a request may carry.
 _ROOM = """
-    SELECT d.id, d.failures_in_a_row,
-           CASE WHEN d.failures_in_a_row >= %(to_open)s THEN 1
-                ELSE least(%(each)s, %(to_open)s - d.failures_in_a_row) END
-           - (SELECT count(*) FROM activation_delivery f
-              WHERE f.destination_id = d.id AND f.leased_until > %(now)s) AS room
-    FROM activation_destination d
-    WHERE d.is_enabled AND (d.held_until IS NULL OR d.held_until <= %(now)s)
+    SELECT d.id, d.failures_in_a_row, d.size, least(
+        CASE WHEN d.failures_in_a_row >= %(to_open)s THEN 1
+             ELSE least(%(each)s, %(to_open)s - d.failures_in_a_row) END
+        - ceil((SELECT count(*) FROM activation_delivery f
+                WHERE f.destination_id = d.id AND f.leased_until > %(now)s)::numeric / d.size),
+        floor(d.tokens_now)) AS room, d.tokens_now
+    FROM (
+        SELECT *,
+            CASE WHEN jsonb_typeof(config -> 'batch') = 'number'
+                 THEN greatest((config ->> 'batch')::int, 1) ELSE 1 END AS size,
+            CASE WHEN rate IS NULL THEN 1e9 ELSE least(greatest(rate, 1), COALESCE(
+                tokens + rate * greatest(extract(epoch FROM %(now)s - tokens_at), 0)::float8, 1))
+            END AS tokens_now
+        FROM activation_destination
+        WHERE is_enabled AND (held_until IS NULL OR held_until <= %(now)s)
+    ) d
 """
 _DUE = """
     SELECT w.id FROM activation_delivery w
     WHERE w.destination_id = open.id AND w.due_at <= %(now)s
       AND w.delivered_at IS NULL AND w.dead_at IS NULL AND w.cancelled_at IS NULL
       AND (w.leased_until IS NULL OR w.leased_until <= %(now)s)
-    ORDER BY w.due_at
 """
 
 
 def lease_due(
-    token: UUID, now: datetime, until: datetime, *, limit: int, each: int, to_open: int
+    token: UUID,
+    now: datetime,
+    until: datetime,
+    *,
+    limit: int,
+    each: int,
+    to_open: int,
+    newest_first: bool = False,
 ) -> list[Any]:
     """Reserve due messages until an instant, for the holder of the token.
 
-    At most `limit`, and for a destination at most `each` in flight at a time; healthy ones first.
-    Returns (id, destination id, body, attempts made).
+    At most `limit` requests, and for a destination at most `each` in flight at a time, and as its
+    rate allows; healthy ones first. Of one destination those that are due longest, or those that
+    are due shortest. Returns (id, destination id, body, attempts made, trigger id, customer id,
+    together).
     """
+    order = "DESC" if newest_first else "ASC"
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             WITH open AS MATERIALIZED ({_ROOM}), due AS (
-                SELECT next.id
+                SELECT next.id, open.id AS destination_id, open.failures_in_a_row,
+                       (row_number() OVER (PARTITION BY open.id) - 1) / open.size AS nth
                 FROM open
                 CROSS JOIN LATERAL (
-                    {_DUE} LIMIT greatest(open.room, 0) FOR UPDATE SKIP LOCKED
+                    {_DUE} ORDER BY w.due_at {order}
+                    LIMIT least(greatest(open.room, 0), %(limit)s) * open.size
+                    FOR UPDATE SKIP LOCKED
                 ) next
-                ORDER BY open.failures_in_a_row
-                LIMIT %(limit)s
+            ), requests AS (
+                SELECT id, dense_rank() OVER (
+                    ORDER BY failures_in_a_row, nth, destination_id
+                ) AS place FROM due
+            ), leased AS (
+                UPDATE activation_delivery d
+                SET lease = %(token)s, leased_until = %(until)s
+                FROM requests
+                WHERE d.id = requests.id AND requests.place <= %(limit)s
+                RETURNING d.id, destination_id, body, attempts_made, trigger_id, customer_id,
+                          together
+            ), spent AS (
+                UPDATE activation_destination d
+                SET tokens = open.tokens_now - taken.requests, tokens_at = %(now)s
+                FROM open JOIN (
+                    SELECT destination_id, count(*) AS messages FROM leased GROUP BY 1
+                ) counted ON counted.destination_id = open.id
+                CROSS JOIN LATERAL (
+                    SELECT ceil(counted.messages::numeric / open.size)::float8 AS requests
+                ) taken
+                WHERE d.id = open.id AND d.rate IS NOT NULL
             )
-            UPDATE activation_delivery
-            SET lease = %(token)s, leased_until = %(until)s
-            FROM due
-            WHERE activation_delivery.id = due.id
-            RETURNING activation_delivery.id, destination_id, body, attempts_made
+            SELECT * FROM leased
             """,  # noqa: S608 (constants)
             {
                 "token": token,
@@ -227,7 +454,7 @@ def has_due(now: datetime, *, each: int, to_open: int) -> bool:
         cursor.execute(
             f"""
             SELECT EXISTS (
-                SELECT FROM ({_ROOM}) AS open WHERE open.room > 0 AND EXISTS ({_DUE})
+                SELECT FROM ({_ROOM}) AS open WHERE open.room >= 1 AND EXISTS ({_DUE})
             )
             """,  # noqa: S608 (constants)
             {"now": now, "each": each, "to_open": to_open},
@@ -235,11 +462,60 @@ def has_due(now: datetime, *, each: int, to_open: int) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def give_back(delivery_ids: Sequence[UUID], token: UUID) -> None:
+    """End our lease of messages that there was no room for after all."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE activation_delivery SET lease = NULL, leased_until = NULL
+            WHERE id = ANY(%s::uuid[]) AND lease = %s
+            """,
+            [[*delivery_ids], token],
+        )
+
+
+def keep_back(rows: Sequence[tuple[UUID, UUID, str, str, datetime | None]]) -> None:
+    """Give back leased messages unsent: cancelled, or due again later.
+
+    Each is (delivery id, token of our lease, reason, note, due at); without the last it is
+    cancelled, and its customer has not had their turn.
+    """
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH back AS (
+                SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[],
+                                     %s::timestamptz[]) AS b (id, token, reason, note, due_at)
+            ), mine AS MATERIALIZED (
+                SELECT d.id FROM activation_delivery d
+                JOIN back ON back.id = d.id AND back.token = d.lease
+                ORDER BY d.id
+                FOR UPDATE OF d
+            ), given AS (
+                UPDATE activation_delivery d
+                SET lease = NULL, leased_until = NULL, reason = back.reason,
+                    last_error = back.note, due_at = COALESCE(back.due_at, d.due_at),
+                    cancelled_at = COALESCE(d.cancelled_at, CASE WHEN back.due_at IS NULL
+                                            THEN statement_timestamp() END)
+                FROM mine JOIN back USING (id)
+                WHERE d.id = mine.id
+                RETURNING d.customer_id, d.trigger_id, d.entry_no, d.cancelled_at
+            )
+            DELETE FROM activation_turn t USING given
+            WHERE given.cancelled_at IS NOT NULL AND t.customer_id = given.customer_id
+              AND t.trigger_id = given.trigger_id AND t.entry_no = given.entry_no
+            """,
+            columns,
+        )
+
+
 def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
     """Write down attempts, but only of messages whose lease is still ours; return their ids.
 
     Each is (delivery id, token of our lease, at, status, ms, error, response, delivered at, dead
-    at, due at), the last three null where that did not happen.
+    at, due at, with how many together from now on), null where that did not happen. With the
+    last, it was no attempt of this message.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
@@ -248,9 +524,9 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
             WITH attempt AS (
                 SELECT * FROM unnest(
                     %s::uuid[], %s::uuid[], %s::timestamptz[], %s::int[], %s::int[], %s::text[],
-                    %s::text[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]
+                    %s::text[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::int[]
                 ) AS a (id, token, at, status, ms, error, response,
-                        delivered_at, dead_at, due_at)
+                        delivered_at, dead_at, due_at, together)
             ), mine AS MATERIALIZED (
                 SELECT d.id FROM activation_delivery d
                 JOIN attempt ON attempt.id = d.id AND attempt.token = d.lease
@@ -258,7 +534,9 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
                 FOR UPDATE OF d
             ), noted AS (
                 UPDATE activation_delivery d
-                SET attempts_made = d.attempts_made + 1, lease = NULL, leased_until = NULL,
+                SET attempts_made = d.attempts_made + (attempt.together IS NULL)::int,
+                    lease = NULL, leased_until = NULL,
+                    reason = '', together = COALESCE(attempt.together, d.together),
                     last_error = attempt.error, due_at = COALESCE(attempt.due_at, d.due_at),
                     delivered_at = attempt.delivered_at,
                     dead_at = CASE WHEN d.cancelled_at IS NULL THEN attempt.dead_at END,
@@ -276,22 +554,40 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
         return {delivery_id for (delivery_id,) in cursor.fetchall()}
 
 
-def cancel_waiting(trigger_id: int, reason: str) -> int:
-    """Cancel what a trigger has waiting; return how many that were."""
-    return _change_waiting(
-        trigger_id, "cancelled_at = statement_timestamp(), last_error = %(value)s", reason
-    )
+def cancel_waiting(trigger_id: int, reason: str, note: str) -> int:
+    """Cancel what a trigger has waiting, which gives back the turns; return how many that were."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH waiting AS MATERIALIZED (
+                SELECT id FROM activation_delivery
+                WHERE trigger_id = %(trigger_id)s
+                  AND delivered_at IS NULL AND dead_at IS NULL AND cancelled_at IS NULL
+                ORDER BY id
+                FOR UPDATE
+            ), cancelled AS (
+                UPDATE activation_delivery d
+                SET cancelled_at = statement_timestamp(), reason = %(reason)s, last_error = %(note)s
+                FROM waiting
+                WHERE d.id = waiting.id
+                RETURNING d.customer_id, d.trigger_id, d.entry_no
+            ), freed AS (
+                DELETE FROM activation_turn t USING cancelled c
+                WHERE t.customer_id = c.customer_id AND t.trigger_id = c.trigger_id
+                  AND t.entry_no = c.entry_no
+            )
+            SELECT count(*) FROM cancelled
+            """,
+            {"trigger_id": trigger_id, "reason": reason, "note": note},
+        )
+        return int(cursor.fetchone()[0])
 
 
 def move_waiting(trigger_id: int, destination_id: int) -> int:
     """Have what a trigger has waiting go to another destination; return how many that were."""
-    return _change_waiting(trigger_id, "destination_id = %(value)s", destination_id)
-
-
-def _change_waiting(trigger_id: int, change: str, value: int | str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""
+            """
             WITH waiting AS MATERIALIZED (
                 SELECT id FROM activation_delivery
                 WHERE trigger_id = %(trigger_id)s
@@ -299,24 +595,25 @@ def _change_waiting(trigger_id: int, change: str, value: int | str) -> int:
                 ORDER BY id
                 FOR UPDATE
             )
-            UPDATE activation_delivery SET {change}
+            UPDATE activation_delivery SET destination_id = %(destination_id)s
             FROM waiting
             WHERE activation_delivery.id = waiting.id
-            """,  # noqa: S608 (constants)
-            {"trigger_id": trigger_id, "value": value},
+            """,
+            {"trigger_id": trigger_id, "destination_id": destination_id},
         )
         return cursor.rowcount
 
 
 _AGAIN = """
     UPDATE activation_delivery d
-    SET due_at = statement_timestamp(), last_error = '', destination_id = t.destination_id,
+    SET due_at = statement_timestamp(), last_error = '', reason = '',
+        destination_id = t.destination_id,
         attempts_made = CASE
             WHEN d.delivered_at IS NULL AND d.dead_at IS NULL AND d.cancelled_at IS NULL
             THEN d.attempts_made ELSE 0 END,
         delivered_at = NULL, dead_at = NULL, cancelled_at = NULL
     FROM activation_trigger t
-    WHERE t.id = d.trigger_id AND NOT d.is_test
+    WHERE t.id = d.trigger_id AND NOT d.is_test AND d.body <> ''
       AND (d.leased_until IS NULL OR d.leased_until <= statement_timestamp())
 """
 
@@ -353,10 +650,12 @@ def delete_deliveries(trigger_id: int) -> int:
                 DELETE FROM activation_delivery WHERE trigger_id = %s RETURNING id
             ), forgotten AS (
                 DELETE FROM activation_attempt USING gone WHERE delivery_id = gone.id
+            ), freed AS (
+                DELETE FROM activation_turn WHERE trigger_id = %s
             )
             SELECT count(*) FROM gone
             """,
-            [trigger_id],
+            [trigger_id, trigger_id],
         )
         return int(cursor.fetchone()[0])
 

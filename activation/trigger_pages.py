@@ -11,15 +11,34 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from activation import delivery_pages, destinations, outbox, triggers
-from activation.models import Attempt, Backlog, Delivery, Destination, On, Trigger
+from activation import delivery_pages, destinations, forecast, outbox, sentences, triggers, why
+from activation.models import (
+    AtMost,
+    Attempt,
+    Backlog,
+    Delivery,
+    Destination,
+    On,
+    QuietThen,
+    Reason,
+    Trigger,
+    Unit,
+)
 from customers import adminkit, clock, identity
-from customers.models import Customer, Identifier
+from customers.models import ConsentPurpose, Customer, CustomerField, FieldType, Identifier
 from segments.models import Membership, Segment, SegmentState
 
 RECENT = timedelta(days=7)
 SAMPLES = 8  # customers that are offered for a test
 LATEST = 10  # deliveries that the page shows
+
+
+_LEFT_OUT: dict[str, str] = {
+    Reason.CAPPED: "were sent for already",
+    Reason.NO_CONSENT: "do not agree",
+    Reason.SUPPRESSED: "have an address that nothing may be sent to",
+    Reason.QUIET: "are left in peace",
+}
 
 
 class Sent(NamedTuple):
@@ -55,13 +74,32 @@ class TriggerForm(forms.ModelForm):
 
     class Meta:
         model = Trigger
-        fields = ("name", "key", "on", "segment", "destination")
+        fields = (
+            *("name", "key", "on", "stay_for", "stay_unit", "segment", "destination"),
+            *("at_most", "at_most_days", "purpose"),
+            *("quiet_from", "quiet_until", "quiet_zone_field", "quiet_then"),
+        )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["name"].error_messages["required"] = "Give the trigger a name."
+        for name in ("stay_unit", "at_most", "quiet_then"):  # without scripts all are sent
+            self.fields[name].required = False
         if self.instance.pk:
             self.fields["key"].disabled = True
+
+    def clean(self) -> dict[str, Any]:
+        """Forget what the sentence does not speak of, though it was filled in before."""
+        cleaned = super().clean() or {}
+        if cleaned.get("on") != On.STAY:
+            cleaned["stay_for"] = None
+        if cleaned.get("at_most") != AtMost.ONCE_PER_DAYS:
+            cleaned["at_most_days"] = None
+        if self.data.get("quiet") != "yes":
+            cleaned |= {"quiet_from": None, "quiet_until": None, "quiet_zone_field": ""}
+        for name in ("stay_unit", "at_most", "quiet_then"):
+            cleaned[name] = cleaned.get(name) or self.instance._meta.get_field(name).default
+        return cleaned
 
 
 def edit(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
@@ -83,6 +121,14 @@ def edit(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
         "segments": Segment.objects.all(),
         "destinations": Destination.objects.all(),
         "ons": On.choices,
+        "units": Unit.choices,
+        "at_mosts": AtMost.choices,
+        "purposes": ConsentPurpose.objects.all(),
+        "zone_fields": CustomerField.objects.filter(type=FieldType.STRING),
+        "thens": QuietThen.choices,
+        "is_quiet": form.data.get("quiet") == "yes"
+        if form.is_bound
+        else bool(trigger and trigger.quiet_from),
     }
     return adminkit.page(
         request,
@@ -92,6 +138,38 @@ def edit(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
         model=Trigger,
         original=trigger,
     )
+
+
+def estimate(request: HttpRequest) -> HttpResponse:
+    """Say what the sentence in the form would do: a fragment. Nothing is stored."""
+    form = TriggerForm(request.GET)
+    form.is_valid()  # the name may still be missing
+    said = {name: form.cleaned_data.get(name) for name in form.fields if name in form.cleaned_data}
+    trigger = Trigger(**{name: value for name, value in said.items() if name != "key"})
+    context: dict[str, Any] = {}
+    if trigger.segment_id and trigger.destination_id and (trigger.on != On.STAY or trigger.stay):
+        now = clock.now()
+        context = {
+            "trigger": trigger,
+            "sentence": sentences.sentence(trigger),
+            "forecast": forecast.past(trigger, now - RECENT, now),
+            "existing": forecast.existing(trigger, now),
+            "reasons": _reasons(forecast.past(trigger, now - RECENT, now)),
+        }
+    return render(request, "admin/activation/estimate.html", context)
+
+
+def _reasons(found: forecast.Forecast) -> list[tuple[int, str]]:
+    return [(count, _LEFT_OUT[reason]) for reason, count in found.left_out.items()]
+
+
+def ask_why(request: HttpRequest, trigger: Trigger) -> HttpResponse:
+    """Say why a customer got no message, or did: a fragment."""
+    customer_id, problem = _chosen(request)
+    context: dict[str, Any] = {"problem": problem}
+    if customer_id is not None:
+        context["why"] = why.why(trigger, customer_id)
+    return render(request, "admin/activation/why.html", context)
 
 
 def show(request: HttpRequest, trigger: Trigger, more: dict[str, bool]) -> HttpResponse:
@@ -108,7 +186,11 @@ def show(request: HttpRequest, trigger: Trigger, more: dict[str, bool]) -> HttpR
         "trigger": trigger,
         "now": now,
         "sent": sent([trigger.pk]).get(trigger.pk, Sent()),
-        "would_have_sent": triggers.would_have_sent(trigger, now - RECENT),
+        "reasons": _reasons(forecast.past(trigger, now - RECENT, now)),
+        "conditions": sentences.conditions(trigger),
+        "happening": sentences.happening(trigger),
+        "forecast": forecast.past(trigger, now - RECENT, now),
+        "existing": forecast.existing(trigger, now),
         "members": triggers.members(trigger),
         "is_filling": trigger.segment.state == SegmentState.FILLING,
         "backlog": Backlog.objects.filter(trigger=trigger).exists(),
@@ -170,9 +252,10 @@ def send_test(request: HttpRequest, trigger: Trigger) -> HttpResponse:
 
 
 def _chosen(request: HttpRequest) -> tuple[int | None, str]:
-    """The customer a test is for: by the CustomerId typed, else by the one picked."""
-    typed = request.POST.get("customer", "").strip()
-    picked = request.POST.get("sample", "")
+    """The customer who is meant: by the CustomerId typed, else by the one picked."""
+    given = request.POST if request.method == "POST" else request.GET
+    typed = given.get("customer", "").strip()
+    picked = given.get("sample", "")
     if not typed:
         return (int(picked), "") if picked.isdecimal() else (None, "Choose a customer.")
     key = identity.normalise(identity.CUSTOMER_ID, typed)

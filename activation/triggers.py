@@ -1,15 +1,18 @@
 """Triggers: storing them, switching them on and off, and what that brings about."""
 
-from datetime import datetime
+from datetime import timedelta
 
 from django.db import transaction
 from django_q.tasks import async_task
 
 from activation import sql, wakeups
-from activation.models import Backlog, On, Trigger
-from segments.models import Cause, Membership, MembershipChange
+from activation.models import AtMost, Backlog, On, Reason, Trigger
+from customers import clock, consent, spelling
+from customers.models import ConsentPurpose, CustomerField
+from segments.models import Membership
 
-SWITCHED_OFF = "The trigger was switched off."
+MAX_STAY = timedelta(days=3_650)
+MAX_DAYS = 3_650
 
 
 class TriggerError(ValueError):
@@ -33,10 +36,12 @@ def save(trigger: Trigger) -> None:
         # Waits for the changes of membership that were being queued under the old definition.
         stored = Trigger.objects.select_for_update().get(pk=trigger.pk)
     _check(trigger, stored)
+    if trigger.is_enabled and not (stored and stored.is_enabled and stored.on == trigger.on):
+        _begin(trigger)
     trigger.save()
     if stored and stored.is_enabled and not trigger.is_enabled:
         # What is on its way at this moment may still arrive.
-        sql.cancel_waiting(trigger.pk, SWITCHED_OFF)
+        sql.cancel_waiting(trigger.pk, Reason.SWITCHED_OFF, Reason.SWITCHED_OFF.label)
         Backlog.objects.filter(trigger=trigger).delete()
     if stored and stored.destination_id != trigger.destination_id:
         sql.move_waiting(trigger.pk, trigger.destination_id)
@@ -44,6 +49,15 @@ def save(trigger: Trigger) -> None:
     if _includes(trigger) and not (stored and _includes(stored)):
         Backlog.objects.get_or_create(trigger=trigger)
         async_task("activation.outbox.include_existing", trigger.pk)
+
+
+def _begin(trigger: Trigger) -> None:
+    """Note from when on it sends; who stays must reach the time from now on, or may have before."""
+    trigger.switched_on_at = clock.now()
+    if trigger.on == On.STAY:
+        trigger.stayed_id = 0
+        stay = trigger.stay or timedelta()
+        trigger.stayed_at = None if trigger.include_existing else trigger.switched_on_at - stay
 
 
 def switch_on(trigger: Trigger) -> None:
@@ -67,15 +81,14 @@ def delete(trigger: Trigger) -> None:
 
 
 def _check(trigger: Trigger, stored: Trigger | None) -> None:
-    if trigger.include_existing and trigger.on != On.ENTER:
-        raise TriggerError(
-            "include_existing", "Those who are in have not left: this goes with entering only."
-        )
+    _check_sentence(trigger)
+    _check_quiet(trigger)
     if stored is None:
         return
     if stored.key != trigger.key:
         raise TriggerError("key", "The key cannot be changed: receivers know it.")
     is_other = stored.segment_id != trigger.segment_id or stored.on != trigger.on
+    is_other = is_other or (stored.on == On.STAY and stored.stay != trigger.stay)
     if is_other and trigger.deliveries.real().exists():
         raise TriggerError(
             "segment" if stored.segment_id != trigger.segment_id else "on",
@@ -83,21 +96,52 @@ def _check(trigger: Trigger, stored: Trigger | None) -> None:
         )
 
 
+def _check_sentence(trigger: Trigger) -> None:
+    if trigger.include_existing and trigger.on == On.LEAVE:
+        raise TriggerError(
+            "include_existing", "Those who are in have not left: this goes with entering only."
+        )
+    if trigger.on == On.STAY and not 0 < (trigger.stay_for or 0) <= MAX_DAYS * 24 * 60:
+        raise TriggerError("stay_for", "Say how long a customer must have been in, at least 1.")
+    if trigger.on != On.STAY:
+        trigger.stay_for = None
+    if trigger.stay and trigger.stay > MAX_STAY:
+        raise TriggerError("stay_for", "At most ten years.")
+    if trigger.at_most == AtMost.ONCE_PER_DAYS and not 0 < (trigger.at_most_days or 0) <= MAX_DAYS:
+        raise TriggerError("at_most_days", f"Once in how many days? From 1 to {MAX_DAYS:,}.")
+    if trigger.at_most != AtMost.ONCE_PER_DAYS:
+        trigger.at_most_days = None
+    if trigger.purpose:
+        _check_purpose(trigger)
+
+
+def _check_purpose(trigger: Trigger) -> None:
+    known = ConsentPurpose.objects.values_list("key", flat=True)
+    key = consent.normalise(trigger.purpose)
+    if key is None or key not in known:
+        hint = spelling.suggestion(trigger.purpose, known)
+        raise TriggerError("purpose", f"There is no consent purpose of this key.{hint}")
+    trigger.purpose = key
+
+
+def _check_quiet(trigger: Trigger) -> None:
+    begins, ends = trigger.quiet_from, trigger.quiet_until
+    if (begins is None) != (ends is None):
+        member = "quiet_from" if begins is None else "quiet_until"
+        raise TriggerError(member, "Quiet hours need a beginning and an end.")
+    if begins is None:
+        trigger.quiet_zone_field = ""
+    elif begins == ends:
+        raise TriggerError("quiet_until", "Quiet hours end at another time than they begin.")
+    name = trigger.quiet_zone_field
+    if name and not CustomerField.objects.filter(name=name).exists():
+        raise TriggerError("quiet_zone_field", f"There is no customer field {name!r}.")
+
+
 def _includes(trigger: Trigger) -> bool:
-    return trigger.is_enabled and trigger.include_existing
+    return trigger.is_enabled and trigger.include_existing and trigger.on == On.ENTER
 
 
 def members(trigger: Trigger) -> int:
     """Return how many customers are in the segment of a trigger: what `include_existing` sends."""
     return Membership.objects.filter(segment=trigger.segment_id).count()
-
-
-def would_have_sent(trigger: Trigger, since: datetime) -> int:
-    """Return how many messages a trigger would have sent since an instant, had it been on."""
-    return (
-        MembershipChange.objects.filter(
-            segment=trigger.segment_id, entered=trigger.on == On.ENTER, at__gte=since
-        )
-        .exclude(cause=Cause.RULE)
-        .count()
-    )

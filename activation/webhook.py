@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
 from threading import Lock
@@ -19,8 +19,9 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from activation import addresses, carriers, network
-from activation.carriers import Answer, ConfigError, Message
+from activation import addresses, bodies, carriers, network
+from activation.carriers import Answer, ConfigError, Kind, Message, Request
+from activation.templating import TemplateError
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
@@ -31,7 +32,6 @@ MAX_CONNECTIONS = 64
 # is lost.
 KEEP_ALIVE_SECONDS = 1.5
 SECRET_PREFIX = "whsec_"  # noqa: S105
-HIDDEN = "(hidden)"
 
 _MAX_URL = 2_000
 _AGENT = "CDP-Webhooks/1"
@@ -57,14 +57,40 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
+METHODS = ("POST", "PUT", "PATCH")
+MAX_HEADERS = 20
+_MEMBERS = {"url", "method", "headers", "template", "mapping", "batch"}
+_OURS = re.compile(r"host|content-length|connection|transfer-encoding|webhook-.*|expect|upgrade|te")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+
+
 def check(config: Any) -> None:
-    """Raise ConfigError unless this is {"url": …} with an address that we could call."""
+    """Raise ConfigError unless this is {"url": …}, and more if wanted, that we could call."""
     url = config.get("url") if isinstance(config, dict) else None
     if not isinstance(url, str) or not url:
         raise ConfigError("url", 'A webhook needs {"url": "https://…"}.')
-    if unknown := sorted(config.keys() - {"url"}):
-        raise ConfigError(unknown[0], "Unknown here; a webhook has only a url.")
+    if unknown := sorted(map(str, config.keys() - _MEMBERS)):
+        known = ", ".join(sorted(_MEMBERS))
+        raise ConfigError(unknown[0][:50], f"Unknown here; a webhook has {known}.")
     _check_url(url)
+    if config.get("method", "POST") not in METHODS:
+        raise ConfigError("method", f"One of {', '.join(METHODS)}.")
+    _check_headers(config.get("headers", {}))
+    bodies.check(config)
+
+
+def _check_headers(headers: Any) -> None:
+    if not isinstance(headers, dict) or len(headers) > MAX_HEADERS:
+        raise ConfigError("headers", f"An object of at most {MAX_HEADERS} names and values.")
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or _OURS.fullmatch(name.lower()):
+            raise ConfigError("headers", f"{name[:100]!r} cannot be set as a header.")
+        if not isinstance(value, str) or not 0 < len(value) <= 4_000 or not _is_plain(value):
+            raise ConfigError("headers", f"The value of {name} must be a text in one line, ASCII.")
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 def _check_url(text: str) -> None:
@@ -132,8 +158,8 @@ class Webhooks:
         try:
             with network.deadline(carriers.SECONDS):
                 answer = self._post(message)
-        except SecretError as error:
-            answer = Answer(None, 0, f"Not sent: {error}.")
+        except (SecretError, TemplateError) as error:
+            answer = Answer(None, 0, f"Not sent: {str(error).rstrip('.')}.", is_ours=True)
         except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
             answer = Answer(None, 0, _explain(error))
         except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol, OSError) as error:
@@ -141,13 +167,13 @@ class Webhooks:
         return answer._replace(ms=round((time.monotonic() - began) * 1_000))
 
     def _post(self, message: Message) -> Answer:
-        url, body = httpx2.URL(message.config["url"].strip()), message.body.encode()
+        url, body = httpx2.URL(message.config["url"].strip()), bodies.write(message).encode()
         target = httpcore2.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
         )
         steps = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS}
         with self._pool(url.scheme).stream(
-            "POST",
+            message.config.get("method", "POST"),
             target,
             headers=[*_signed(message, body, int(time.time())).items()],
             content=body,
@@ -173,24 +199,32 @@ def _tls() -> ssl.SSLContext:
     return httpcore2.default_ssl_context()
 
 
-def describe(message: Message) -> tuple[str, dict[str, str]]:
-    """Return the address and the headers of a request, all but its time and its signature."""
-    headers = _headers(message, message.body.encode())
-    return message.config["url"], headers | {
+def describe(message: Message) -> Request:
+    """Return a request as it is sent, all but its time, its signature and its secret headers."""
+    try:
+        body = bodies.write(message)
+    except TemplateError as error:
+        raise ConfigError("template", str(error)) from error
+    shown = _headers(message, body.encode()) | {
         "webhook-timestamp": "(seconds since 1970, at each attempt)",
-        "webhook-signature": HIDDEN,
+        "webhook-signature": carriers.HIDDEN,
     }
+    hidden = dict.fromkeys(message.config.get("headers", {}), carriers.HIDDEN)
+    return Request(
+        message.config.get("method", "POST"), message.config["url"], {**shown, **hidden}, body
+    )
 
 
 def _signed(message: Message, body: bytes, timestamp: int) -> dict[str, str]:
+    signatures = (sign(secret, str(message.id), timestamp, body) for secret in message.secrets)
     return _headers(message, body) | {
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": sign(message.secret, str(message.id), timestamp, body),
+        "webhook-signature": " ".join(signatures),
     }
 
 
 def _headers(message: Message, body: bytes) -> dict[str, str]:
-    return {
+    ours = {
         "Host": httpx2.URL(message.config["url"].strip()).netloc.decode("ascii"),
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
@@ -199,6 +233,32 @@ def _headers(message: Message, body: bytes) -> dict[str, str]:
         "Accept-Encoding": "identity",
         "webhook-id": str(message.id),
     }
+    wished = message.config.get("headers", {})
+    replaced = {name.lower() for name in wished}
+    return {name: value for name, value in ours.items() if name.lower() not in replaced} | wished
+
+
+class WebhookKind(Kind):
+    label = "Webhook"
+
+    def check(self, config: Any) -> None:
+        check(config)
+
+    def secret_paths(self, config: dict[str, Any]) -> list[tuple[str, ...]]:
+        return [("headers", name) for name in config.get("headers", {})]
+
+    def receiver(self, config: dict[str, Any]) -> str:
+        url = httpx2.URL(config["url"].strip())
+        return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+    def where(self, config: dict[str, Any]) -> str:
+        return str(config.get("url", ""))
+
+    def describe(self, message: Message) -> Request:
+        return describe(message)
+
+    def carrier(self) -> AbstractContextManager[Webhooks]:
+        return carrier()
 
 
 def _read(response: httpcore2.Response) -> str:

@@ -24,7 +24,6 @@ RESOURCES = (
     "sources",
     "segments",
     "activation",
-    "consents",
 )
 ALL_SCOPES = tuple(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write"))
 PREFIX = "cdp_"

@@ -153,16 +153,7 @@ class MergeSerializer(apikit.StrictModelSerializer):
 
     class Meta:
         model = Merge
-        fields = [
-            "id",
-            "survivor_id",
-            "absorbed_id",
-            "cause",
-            "identifiers",
-            "at",
-            "undone_at",
-            "undone_by",
-        ]
+        fields = ["id", "survivor_id", "absorbed_id", "cause", "identifiers", "at", "undone_at"]
 
     def get_identifiers(self, merge: Merge) -> list[dict[str, str]]:
         return [{"kind": kind, "value": value} for kind, value in merge.identifiers]
@@ -302,6 +293,12 @@ class CustomerViewSet(
     def identifiers(self, request: Request, pk: str) -> Response:
         """What the customer is known by."""
         return self._page(self.get_object().identifiers.all(), DatedIdentifierSerializer)
+
+    @extend_schema(responses=MergeSerializer(many=True), filters=False)
+    @action(detail=True)
+    def merges(self, request: Request, pk: str) -> Response:
+        """Who was found to be the same person, newest first."""
+        return self._page(self.get_object().merges.all(), MergeSerializer)
 
     @extend_schema(responses=FieldChangeSerializer(many=True), filters=False)
     @action(detail=True)

@@ -87,7 +87,7 @@ def test_page_says_what_the_trigger_would_have_sent(staff, trigger, make_custome
         )
     definitions.add_members(trigger.segment, [make_customer().pk])
     context = staff.get(f"{TRIGGERS}{trigger.pk}/").context
-    assert (context["would_have_sent"], context["members"]) == (3, 1)
+    assert (context["forecast"].messages, context["members"]) == (3, 1)
 
 
 def test_switch_sends_to_new_ones_only_unless_told_otherwise(staff, trigger, make_customer):

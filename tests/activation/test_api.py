@@ -112,14 +112,21 @@ def test_destination_is_tested(api, new_destination, receiver):
 
 def test_trigger_is_as_documented(new_trigger, by_hand):
     del new_trigger["id"], new_trigger["created_at"]
+    assert new_trigger.pop("switched_on_at")
     assert new_trigger == {
         "key": "thanks",
         "name": "Thank you",
         "segment": by_hand.key,
         "on": "enter",
+        "stay": None,
         "destination": "crm",
+        "at_most": "every_entry",
+        "at_most_days": None,
+        "consent": "",
+        "quiet_hours": None,
         "enabled": True,
         "include_existing": False,
+        "sentence": f"When a customer enters “{by_hand}”, send to “CRM”.",
     }
 
 

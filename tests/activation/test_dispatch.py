@@ -41,8 +41,10 @@ def lease(token, limit=100, until=timedelta(seconds=20)):
 
 
 def row_of(delivery_id, token, answer=None, before=0):
-    flight = dispatch.Flight(delivery_id, 0, before, token, 0.0)
-    return dispatch._row(flight, answer or Answer(200, 5), clock.now())
+    leased = dispatch.Leased(delivery_id, 0, "{}", before, 0, 0, None)
+    flight = dispatch.Flight((leased,), 0, token, 0.0)
+    (row,) = dispatch._rows(flight, answer or Answer(200, 5), clock.now())
+    return row
 
 
 def test_entry_reaches_the_receiver(receiver, make_trigger, enter):

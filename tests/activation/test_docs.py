@@ -5,13 +5,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from django.conf import settings
 
 from activation import retries, webhook
-from activation.carriers import Message
+from tests.activation.test_webhook import message_to
 
 PAGE = (Path(settings.BASE_DIR) / "docs/webhooks.md").read_text()
 
@@ -24,11 +23,11 @@ def code(language):
 @pytest.fixture
 def sent(receiver):
     """A request as a receiver gets it, and the secret."""
-    message = Message(uuid4(), '{"name":"Zoë"}', {"url": receiver.url}, webhook.new_secret())
+    message = message_to(receiver, '{"name":"Zoë"}')
     with webhook.carrier() as carrier:
         carrier.send(message)
     (request,) = receiver.received
-    return message.secret, request.headers, request.body
+    return message.secrets[0], request.headers, request.body
 
 
 def forgeries(secret, headers, body):

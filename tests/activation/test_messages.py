@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 def write(trigger, *transitions, **more):
     wish = messages.wish_of(trigger)
     bodies = messages.write([Occasion(wish, transition) for transition in transitions], **more)
-    return [exact.loads(body) for _, body in bodies]
+    return [exact.loads(written.body) for written in bodies]
 
 
 def test_message_says_who_entered_what_and_why(make_trigger, make_customer, make_event):

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import ProtectedError
 
-from activation import triggers
+from activation import forecast, triggers
 from activation.models import Attempt, Delivery
 from activation.triggers import TriggerError
 from customers import clock
@@ -118,5 +118,5 @@ def test_dry_run_counts_who_would_have_been_sent_for(make_trigger, join, by_hand
         join(by_hand, at=now - timedelta(days=days))
     rule = {"segment": by_hand, "cause": "rule", "entry_no": 1, "entered": True, "at": now}
     MembershipChange.objects.create(customer=join(by_hand, at=now), **rule)
-    assert triggers.would_have_sent(trigger, now - timedelta(days=7)) == 3
+    assert forecast.past(trigger, now - timedelta(days=7), clock.now()).messages == 3
     assert triggers.members(trigger) == 4

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from activation import carriers, network, webhook
-from activation.carriers import ConfigError, Message
+from activation.carriers import ConfigError, Message, Part
 from tests.activation import receivers
 
 
@@ -23,10 +23,17 @@ def post():
     def run(to, body='{"a":1}', **more):
         url = to if isinstance(to, str) else to.url
         options = {"secret": webhook.new_secret(), "id": uuid4()} | more
+        secret, number = options.pop("secret"), options.pop("id")
         with webhook.carrier() as carrier:
-            return carrier.send(Message(body=body, config={"url": url}, **options))
+            parts = (Part(number, body),)
+            return carrier.send(Message(number, parts, {"url": url} | options, (secret,)))
 
     return run
+
+
+def message_to(receiver, body="{}", **config):
+    config = {"url": receiver.url} | config
+    return Message(number := uuid4(), (Part(number, body),), config, (webhook.new_secret(),))
 
 
 @pytest.fixture
@@ -91,13 +98,13 @@ def test_cookies_are_not_kept(make_receiver):
     receiver = make_receiver(receivers.answer(200, Set_Cookie="a=b"))
     with webhook.carrier() as carrier:
         for _ in range(2):
-            carrier.send(Message(uuid4(), "{}", {"url": receiver.url}, webhook.new_secret()))
+            carrier.send(message_to(receiver))
     assert ["cookie" in request.headers for request in receiver.received] == [False, False]
 
 
 def test_connection_is_used_again(receiver):
     with webhook.carrier() as carrier:
-        message = Message(uuid4(), "{}", {"url": receiver.url}, webhook.new_secret())
+        message = message_to(receiver)
         assert [carrier.send(message).status for _ in range(20)] == [200] * 20
         assert len(carrier._pool("http").connections) == 1
 
@@ -277,8 +284,8 @@ def test_this_machine_is_refused_outside_the_demo(settings):
 
 
 def test_description_shows_no_signature(receiver):
-    message = Message(uuid4(), json.dumps({"a": 1}), {"url": receiver.url}, "")
-    url, headers = webhook.describe(message)
-    assert url == receiver.url
-    assert headers["webhook-id"] == str(message.id)
-    assert headers["webhook-signature"] == "(hidden)"
+    message = message_to(receiver, json.dumps({"a": 1}))
+    shown = webhook.describe(message)
+    assert (shown.method, shown.url) == ("POST", receiver.url)
+    assert shown.headers["webhook-id"] == str(message.id)
+    assert shown.headers["webhook-signature"] == "(hidden)"

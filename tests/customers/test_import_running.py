@@ -72,17 +72,12 @@ def test_import_goes_on_behind_the_last_chunk_committed(monkeypatch, dying):
     run = upload()
     calls = []
 
-    def apply(run):
-        work = values.apply(run)
-
-        def handle(chunk):
-            tally = work.handle(chunk)
-            calls.append(chunk.next_offset)
-            if len(calls) == dying:
-                raise Killed
-            return tally
-
-        return work._replace(handle=handle)
+    def apply(run, chunk):
+        tally = values.apply(run, chunk)
+        calls.append(chunk.next_offset)
+        if len(calls) == dying:
+            raise Killed
+        return tally
 
     with pytest.raises(Killed):
         running.work(run.pk, running.APPLY, apply)
@@ -146,10 +141,10 @@ def test_deadlock_is_tried_again(monkeypatch):
     run = upload()
     troubles = [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure]
 
-    def apply(run):
+    def apply(run, chunk):
         if troubles:
             raise OperationalError from troubles.pop()()
-        return values.apply(run)
+        return values.apply(run, chunk)
 
     running.work(run.pk, running.APPLY, apply)
     assert result(run) == WHOLE
@@ -158,7 +153,7 @@ def test_deadlock_is_tried_again(monkeypatch):
 def test_loss_of_the_database_is_left_to_the_next_task():
     run = upload()
 
-    def apply(run):
+    def apply(run, chunk):
         raise OperationalError("the connection is lost")
 
     with pytest.raises(OperationalError):
@@ -169,7 +164,7 @@ def test_loss_of_the_database_is_left_to_the_next_task():
 
 def test_failure_is_said_and_can_be_tried_again(caplog):
     run = upload()
-    running.work(run.pk, running.APPLY, lambda run: 1 / 0)
+    running.work(run.pk, running.APPLY, lambda run, chunk: 1 / 0)
     run.refresh_from_db()
     assert run.state == ImportState.FAILED
     assert "unforeseen" in run.error

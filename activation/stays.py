@@ -1,0 +1,60 @@
+"""Triggers that wait until a customer has been in a segment for some time.
+
+Each goes through the members in the order they entered, and is always as far as those who entered
+just so long ago. Who left before is a member no more; who came back begins anew.
+"""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from activation import queueing, sql
+from activation.messages import Occasion, Wish
+from activation.models import On, Trigger
+from segments.memberships import Transition
+from segments.models import Cause
+
+AT_ONCE = 1_000
+
+
+def queue_due(now: datetime) -> int:
+    """Queue messages for those who have been in long enough by now; return for how many.
+
+    Call it about once a second. Exact by the clock: what is due at an instant is queued by the
+    next call after it. May be called by several at once, and killed in between.
+    """
+    due = Trigger.objects.filter(is_enabled=True, on=On.STAY).order_by("pk")
+    return sum(_advance(pk, now) for pk in due.values_list("pk", flat=True))
+
+
+@transaction.atomic
+def _advance(trigger_id: int, now: datetime) -> int:
+    """Queue messages for the next members who have stayed, and note how far that is."""
+    trigger = (
+        Trigger.objects.select_for_update(skip_locked=True, of=("self",))
+        .filter(pk=trigger_id, is_enabled=True, on=On.STAY)
+        .first()
+    )
+    if trigger is None or trigger.stay is None:
+        return 0
+    # A membership that is being written now bears a time before its commit.
+    until = min(now, sql.oldest_writer()) - trigger.stay
+    rows = sql.read_stayed(trigger.segment_id, trigger.stayed_at, trigger.stayed_id, until, AT_ONCE)
+    if not rows:
+        return 0
+    wish = Wish(*sql.lock_triggers([trigger.segment_id], trigger_id)[0])
+    queueing.queue(
+        [
+            Occasion(wish, _transition(trigger, row))
+            for row in rows
+            if trigger.include_existing or row[3] != Cause.RULE
+        ]
+    )
+    Trigger.objects.filter(pk=trigger_id).update(stayed_at=rows[-1][1], stayed_id=rows[-1][0])
+    return len(rows)
+
+
+def _transition(trigger: Trigger, row: tuple[int, datetime, int, str, int | None]) -> Transition:
+    customer_id, entered_at, entry_no, cause, event_id = row
+    at = entered_at + trigger.stay if trigger.stay else entered_at
+    return Transition(trigger.segment_id, customer_id, True, at, entry_no, cause, event_id)

@@ -1,0 +1,111 @@
+"""Texts that staff write with gaps in them, in Liquid: they reach the message and nothing else."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from liquid import Environment
+from liquid.exceptions import LiquidError
+from liquid.template import BoundTemplate
+
+from customers import exact
+
+MAX_TEMPLATE = 100_000  # characters
+MAX_OUTPUT = 512 * 1024  # bytes that one text may become
+
+
+class TemplateError(ValueError):
+    """A template cannot be read or filled; says where and why."""
+
+
+class _Limited(Environment):
+    loop_iteration_limit = 20_000
+    output_stream_limit = MAX_OUTPUT
+    local_namespace_limit = 100_000
+    context_depth_limit = 20
+    block_nesting_limit = 30
+
+
+def _environment(*, escapes: bool) -> Environment:
+    made = _Limited(autoescape=escapes)
+    for tag in ("include", "render"):
+        made.tags.pop(tag, None)
+    made.filters["json"] = _json
+    return made
+
+
+def _json(value: Any, *_: Any) -> str:
+    """Write a value as JSON; what is missing as null."""
+    try:
+        return exact.dumps(value)
+    except TypeError:
+        return "null"
+
+
+_PLAIN = _environment(escapes=False)
+_HTML = _environment(escapes=True)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, is_html: bool) -> BoundTemplate:  # noqa: FBT001 (a cache's key)
+    return (_HTML if is_html else _PLAIN).from_string(text)
+
+
+def check(text: str) -> None:
+    """Raise TemplateError unless this is a template."""
+    if len(text) > MAX_TEMPLATE:
+        raise TemplateError(f"Longer than {MAX_TEMPLATE:,} characters.")
+    try:
+        _parsed(text, False)
+    except (LiquidError, RecursionError) as error:
+        raise TemplateError(_explain(error)) from error
+
+
+def fill(text: str, context: Mapping[str, Any], *, is_html: bool = False) -> str:
+    """Fill a template; what is missing becomes nothing. With `is_html`, values are escaped.
+
+    Raises TemplateError.
+    """
+    try:
+        return _parsed(text, is_html).render(**context)
+    except (LiquidError, RecursionError, ArithmeticError, TypeError, ValueError) as error:
+        raise TemplateError(_explain(error)) from error
+
+
+def _explain(error: Exception) -> str:
+    line = getattr(error, "lineno", None)
+    text = str(getattr(error, "message", "") or error or type(error).__name__)
+    return f"{text[:200]}" + (f" (line {line})" if isinstance(line, int) else "") + "."
+
+
+def context_of(body: str, message_id: object) -> dict[str, Any]:
+    """Return the names that templates know, from the frozen JSON of a message."""
+    payload = exact.loads(body)
+    data = payload.get("data") or {}
+    customer = dict(data.get("customer") or {})
+    known_by: dict[str, str] = {}
+    for identifier in customer.get("identifiers") or ():
+        known_by.setdefault(identifier["kind"], identifier["value"])
+    fields = customer.get("fields") or {}
+    for kind in ("email", "phone"):
+        customer[kind] = fields.get(kind) or known_by.get(kind)
+    return {
+        "id": str(message_id),
+        "type": payload.get("type"),
+        "timestamp": payload.get("timestamp"),
+        **data,
+        "customer": customer,
+    }
+
+
+def at_path(context: Mapping[str, Any], path: str) -> Any:
+    """Return what stands at a dotted path (`customer.fields.city`); None if nothing does."""
+    value: Any = context
+    for step in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
