@@ -58,6 +58,17 @@ def populate(customers: int, events: int) -> None:
     """
     from django.db import connection
 
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setseed(0.42)")
+        cursor.execute(CUSTOMERS, {"customers": customers})
+        make_events(customers, events)
+        cursor.execute("VACUUM ANALYZE")
+
+
+def make_events(customers: int, events: int) -> None:
+    """Give the customers with the ids from 1 events of two sources."""
+    from django.db import connection
+
     from events.models import EventName, Source
 
     Source.objects.create(key="web", name="Web", kind="website", write_key="web", currency="CHF")
@@ -66,10 +77,7 @@ def populate(customers: int, events: int) -> None:
     )
     EventName.objects.bulk_create(EventName(name=name) for name in EVENT_NAMES)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT setseed(0.42)")
-        cursor.execute(CUSTOMERS, {"customers": customers})
         cursor.execute(EVENTS, {"customers": customers, "events": events, "kinds": 40})
-        cursor.execute("VACUUM ANALYZE")
 
 
 CUSTOMERS = """

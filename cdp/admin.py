@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 
-from cdp import erasure, profile, segment_pages, staff, timeline, work
+from cdp import erasure, identity_pages, profile, segment_pages, staff, timeline, work
 from customers import adminkit, changes
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
 from customers.adminkit import Use
@@ -59,6 +59,13 @@ class CustomerPages(CustomerAdmin):
                 wrap(self.timeline),
                 name="customers_customer_timeline",
             ),
+            path("<int:customer_id>/join/", wrap(self.join), name="customers_customer_join"),
+            path("<int:customer_id>/detach/", wrap(self.detach), name="customers_customer_detach"),
+            path(
+                "<int:customer_id>/merges/<int:merge_id>/undo/",
+                wrap(self.undo),
+                name="customers_customer_undo",
+            ),
         ]
         return own + super().get_urls()
 
@@ -74,7 +81,7 @@ class CustomerPages(CustomerAdmin):
             "purchases": profile.purchases(customer),
             "memberships": profile.memberships(customer),
             "identities": profile.identities(customer),
-            "merges": profile.merges(customer),
+            "merges": identity_pages.history(customer),
             "event_types": profile.event_types(customer),
             "page": timeline.page(customer.pk),
             "may_change": self.has_change_permission(request, customer),
@@ -101,6 +108,15 @@ class CustomerPages(CustomerAdmin):
             "day_before": after and after.at,
         }
         return render(request, "cdp/timeline.html", context)
+
+    def join(self, request: HttpRequest, customer_id: int) -> HttpResponse:
+        return identity_pages.join(request, self._changeable(request, customer_id))
+
+    def detach(self, request: HttpRequest, customer_id: int) -> HttpResponse:
+        return identity_pages.detach(request, self._changeable(request, customer_id))
+
+    def undo(self, request: HttpRequest, customer_id: int, merge_id: int) -> HttpResponse:
+        return identity_pages.undo(request, self._changeable(request, customer_id), merge_id)
 
     def has_delete_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
         return bool(request.user.has_perm("customers.delete_customer"))
@@ -132,6 +148,15 @@ class CustomerPages(CustomerAdmin):
             model=Customer,
             original=customer,
         )
+
+    def _changeable(self, request: HttpRequest, customer_id: int) -> Customer:
+        """Return who the customer is now. Raises `PermissionDenied` for those who only look."""
+        customer = self._customer(request, customer_id)
+        if not self.has_change_permission(request, customer):
+            raise PermissionDenied
+        while customer.merged_into_id is not None:
+            customer = get_object_or_404(Customer, pk=customer.merged_into_id)
+        return customer
 
     def _customer(self, request: HttpRequest, customer_id: int) -> Customer:
         if not self.has_view_permission(request):

@@ -27,11 +27,19 @@ from rest_framework.views import APIView
 
 from activation import api as activation_api
 from activation import outbox
-from cdp import erasure, export
+from cdp import erasure, export, identities_api
 from customers import api as customers_api
-from customers import apikit, spelling
+from customers import apikit, consent, spelling
+from customers.consent import api as consent_api
 from customers.imports import api as imports_api
-from customers.models import Customer, CustomerField, ImportKind
+from customers.models import (
+    Consent,
+    ConsentChange,
+    ConsentPurpose,
+    Customer,
+    CustomerField,
+    ImportKind,
+)
 from events import api as events_api
 from events import imports as event_imports
 from events.models import Event
@@ -42,10 +50,10 @@ from segments.models import Membership, Segment
 
 
 class Router(SimpleRouter):
-    """Lists also take PUT: many at once."""
+    """Lists also take PUT: many at once; and DELETE: those that the body names."""
 
     routes = [
-        route._replace(mapping=route.mapping | {"put": "upsert"})
+        route._replace(mapping=route.mapping | {"put": "upsert", "delete": "remove"})
         if isinstance(route, Route) and "post" in route.mapping
         else route
         for route in SimpleRouter.routes
@@ -69,7 +77,7 @@ class CustomerFilters(customers_api.CustomerFilters):
         return found.filter(id__in=members.values("customer_id"))
 
 
-class CustomerViewSet(customers_api.CustomerViewSet):
+class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerViewSet):
     filterset_class = CustomerFilters
 
     def destroy(self, request: Request, pk: str) -> Response:
@@ -108,6 +116,20 @@ class CustomerViewSet(customers_api.CustomerViewSet):
         rows = Membership.objects.filter(customer=self.get_object()).select_related("segment")
         return self._page(rows, segments_api.MembershipSerializer)
 
+    @extend_schema(responses=consent_api.ConsentSerializer(many=True), filters=False)
+    @action(detail=True, resource="consents", model=Consent, page_order=("purpose",))
+    def consents(self, request: Request, pk: str) -> Response:
+        """What the customer agreed to and refused, as of now."""
+        rows = Consent.objects.filter(customer=self.get_object())
+        return self._page(rows, consent_api.ConsentSerializer)
+
+    @extend_schema(responses=consent_api.ConsentChangeSerializer(many=True), filters=False)
+    @action(detail=True, url_path="consent-history", resource="consents", model=ConsentChange)
+    def consent_history(self, request: Request, pk: str) -> Response:
+        """Every decision ever recorded, the latest first: with its wording and origin."""
+        rows = ConsentChange.objects.filter(customer=self.get_object())
+        return self._page(rows, consent_api.ConsentChangeSerializer)
+
     @extend_schema(
         parameters=[OpenApiParameter("segment", str, required=True, description="Its key.")],
         responses=segments_api.ExplanationSerializer,
@@ -118,6 +140,15 @@ class CustomerViewSet(customers_api.CustomerViewSet):
         segment = _segment(request.query_params.get("segment", ""))
         explanation = explain.explain(segment, self.get_object().pk)
         return Response(segments_api.ExplanationSerializer(explanation).data)
+
+
+class ConsentPurposeViewSet(consent_api.ConsentPurposeViewSet):
+    def perform_destroy(self, instance: ConsentPurpose) -> None:
+        """Remove a purpose that nobody has decided about and no segment uses."""
+        if using := definitions.using_field(consent.PREFIX + instance.key):
+            names = ", ".join(f"“{segment}”" for segment in using)
+            raise apikit.Conflict(f"Segments use this purpose: {names}.", "in_use")
+        super().perform_destroy(instance)
 
 
 class ImportViewSet(imports_api.ImportViewSet):
@@ -142,6 +173,9 @@ class SegmentViewSet(segments_api.SegmentViewSet):
 router = Router()
 router.register("customer-fields", CustomerFieldViewSet, basename="customer-field")
 router.register("customers", CustomerViewSet, basename="customer")
+router.register("consent-purposes", ConsentPurposeViewSet, basename="consent-purpose")
+router.register("consents", consent_api.ConsentViewSet, basename="consent")
+router.register("suppressions", consent_api.SuppressionViewSet, basename="suppression")
 router.register("imports", ImportViewSet, basename="import")
 router.register("events", events_api.EventViewSet, basename="event")
 router.register("event-names", events_api.EventNameViewSet, basename="event-name")

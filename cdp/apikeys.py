@@ -24,6 +24,7 @@ RESOURCES = (
     "sources",
     "segments",
     "activation",
+    "consents",
 )
 ALL_SCOPES = tuple(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write"))
 PREFIX = "cdp_"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from activation import outbox
-from customers import changes, clock
+from customers import changes, clock, search
 from events import inbox
 from segments import filling, memberships
 
@@ -33,8 +33,9 @@ def tick(limit: int) -> int:
 
 @transaction.atomic
 def refresh(limit: int) -> int:
-    """Bring segments up to date with what has changed, and queue what must be delivered."""
+    """Bring segments and search up to date with what has changed, and queue what is to be sent."""
     facts = changes.claim(limit)
+    search.follow(facts)
     transitions = memberships.refresh(facts)
     outbox.enqueue(transitions)
     return len(facts)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Count, Max, Q, Sum
 
 from customers import contacts, fields, forms
-from customers.models import Customer, CustomerField, FieldChange, Identifier, Merge
+from customers.models import Customer, CustomerField, FieldChange, Identifier
 from events import amounts
 from events.models import Event
 from segments.models import Membership, Recheck
@@ -106,10 +106,6 @@ def identities(customer: Customer) -> list[tuple[str, str, Identifier]]:
     """Return what the customer goes by, as (icon, kind for people, identifier)."""
     found = Identifier.objects.filter(customer=customer).order_by("-created_at")[:50]
     return [(*KINDS.get(row.kind, ("tag", row.kind)), row) for row in found]
-
-
-def merges(customer: Customer) -> list[Merge]:
-    return list(Merge.objects.filter(survivor=customer, undone_at=None).order_by("-id")[:20])
 
 
 def event_types(customer: Customer) -> Sequence[Mapping[str, Any]]:

@@ -22,6 +22,8 @@ DEBUG = env.bool("CDP_DEBUG", False)
 DEMO = env.bool("CDP_DEMO", True)
 HOST = env.str("CDP_HOST", "127.0.0.1")
 PORT = env.int("CDP_PORT", 8000)
+# How customers reach this product from outside: the beginning of links in messages.
+PUBLIC_URL = env.str("CDP_PUBLIC_URL", f"http://{HOST}:{PORT}").rstrip("/")
 ADMIN_PASSWORD = env.str("CDP_ADMIN_PASSWORD", "")  # of the first start; empty: one is made up
 CURRENCY = env.str("CDP_CURRENCY", "CHF").upper()
 TIME_ZONE = env.str("CDP_TIME_ZONE", "Europe/Zurich")
@@ -33,8 +35,9 @@ SECRET_KEY = env.str("CDP_SECRET_KEY", "") or secret_key.stored(DATA_DIR)
 # Encrypts secrets of destinations; the first key encrypts, all of them decrypt.
 SALT_KEY = env.list("CDP_SALT_KEY", default=[SECRET_KEY])
 
-# Kinds besides anonymous_id whose shared value makes two profiles one, e.g. "email,phone".
+# Of "email" and "phone" those whose shared value makes two profiles one; other kinds always do.
 TRUSTED_IDENTIFIERS = env.list("CDP_TRUSTED_IDENTIFIERS", default=[])
+COUNTRY = env.str("CDP_COUNTRY", "CH").upper()  # of phone numbers without a country code (ISO 3166)
 
 MAX_REQUEST_BYTES = 5 * 1024 * 1024  # of a collection request, decompressed
 

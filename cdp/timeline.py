@@ -137,7 +137,7 @@ def _sources(customer_id: int, show: str) -> Iterator[_Source]:
         sent = Delivery.objects.filter(customer_id=customer_id).select_related("trigger")
         yield _Source(_DELIVERY, sent.defer("body"), "created_at", _delivery)
     if not show:
-        yield _Source(3, Merge.objects.filter(survivor=customer_id), "at", _merge)
+        yield _Source(3, Merge.objects.filter(survivor=customer_id, undone_at=None), "at", _merge)
 
 
 def _take(source: _Source, after: Position | None) -> Iterable[Entry]:

@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from cdp import api, health, home
+from cdp import api, health, home, navigation
+from customers.consent import pages as consent_pages
 
 staff = admin.site.admin_view
 
@@ -12,10 +13,12 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/home/progress/", staff(home.progress), name="home_progress"),
     path("admin/home/checklist/", staff(home.dismiss_checklist), name="home_checklist"),
+    path("admin/search/", staff(navigation.search_page)),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("", include("events.urls")),
+    path("unsubscribe/<str:token>/", consent_pages.unsubscribe, name="unsubscribe"),
     path("demo/", include("cdp.demo.urls")),
     path("api/schema/", api.SchemaView.as_view(), name="schema"),
     path("api/docs/", api.DocsView.as_view(), name="docs"),

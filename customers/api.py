@@ -153,7 +153,16 @@ class MergeSerializer(apikit.StrictModelSerializer):
 
     class Meta:
         model = Merge
-        fields = ["id", "survivor_id", "absorbed_id", "cause", "identifiers", "at", "undone_at"]
+        fields = [
+            "id",
+            "survivor_id",
+            "absorbed_id",
+            "cause",
+            "identifiers",
+            "at",
+            "undone_at",
+            "undone_by",
+        ]
 
     def get_identifiers(self, merge: Merge) -> list[dict[str, str]]:
         return [{"kind": kind, "value": value} for kind, value in merge.identifiers]
@@ -293,12 +302,6 @@ class CustomerViewSet(
     def identifiers(self, request: Request, pk: str) -> Response:
         """What the customer is known by."""
         return self._page(self.get_object().identifiers.all(), DatedIdentifierSerializer)
-
-    @extend_schema(responses=MergeSerializer(many=True), filters=False)
-    @action(detail=True)
-    def merges(self, request: Request, pk: str) -> Response:
-        """Who was found to be the same person, newest first."""
-        return self._page(self.get_object().merges.all(), MergeSerializer)
 
     @extend_schema(responses=FieldChangeSerializer(many=True), filters=False)
     @action(detail=True)

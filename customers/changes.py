@@ -29,6 +29,10 @@ def merged(absorbed_id: int) -> str:
     return f"merged:{absorbed_id}"
 
 
+def unmerged(separated_id: int) -> str:
+    return f"unmerged:{separated_id}"
+
+
 def clock(segment_id: int) -> str:
     return f"clock:{segment_id}"
 

@@ -14,6 +14,7 @@ from customers.models import (
     Identifier,
     ImportProblem,
     Merge,
+    SearchEntry,
 )
 
 
@@ -53,6 +54,7 @@ def forget(customer_ids: Collection[int]) -> None:
     FieldChange.objects.filter(customer__in=customer_ids).delete()
     ConsentChange.objects.filter(customer__in=customer_ids).delete()
     Consent.objects.filter(customer__in=customer_ids).delete()
+    SearchEntry.objects.filter(customer_id__in=customer_ids).delete()
     Customer.objects.filter(pk__in=customer_ids).delete()
 
 

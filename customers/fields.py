@@ -95,11 +95,17 @@ def parse_value(field: CustomerField, raw: Any) -> Value:
     return _PARSERS[field.type](raw)
 
 
-def set_values(values: Mapping[int, Mapping[str, Any]], *, source: str) -> None:
+def set_values(
+    values: Mapping[int, Mapping[str, Any]],
+    *,
+    source: str,
+    came_by: Mapping[int, str] | None = None,
+) -> None:
     """Give customers, by id, new values as `check` returned them; None clears a field.
 
     Only what really changes is written, recorded as coming from `source` (text for people) and
-    queued for the segments. A merged customer's values go to whoever that is now. Locks the
+    queued for the segments. `came_by` has for customers whom a message named the identifier, as
+    <kind>:<value>. A merged customer's values go to whoever that is now. Locks the
     customers it changes in the order of their ids; call it inside a transaction.
     """
     texts = {
@@ -108,13 +114,16 @@ def set_values(values: Mapping[int, Mapping[str, Any]], *, source: str) -> None:
     }
     changes.record(
         changes.Fact(customer_id, changes.field(name))
-        for customer_id, names in write(texts, source=source)
+        for customer_id, names in write(texts, source=source, came_by=came_by)
         for name in names
     )
 
 
 def write(
-    values: Mapping[int, Mapping[str, str]], *, source: str
+    values: Mapping[int, Mapping[str, str]],
+    *,
+    source: str,
+    came_by: Mapping[int, str] | None = None,
 ) -> list[tuple[int, Sequence[str]]]:
     """Write values that are JSON, like `set_values`, but leave it to the caller to queue it.
 
@@ -122,8 +131,12 @@ def write(
     """
     changed: list[tuple[int, Sequence[str]]] = []
     waiting = {customer_id: {**fields} for customer_id, fields in values.items() if fields}
+    named_by = came_by or {}
     while waiting:
-        rows = [(customer_id, _object(fields)) for customer_id, fields in sorted(waiting.items())]
+        rows = [
+            (customer_id, _object(fields), named_by.get(customer_id))
+            for customer_id, fields in sorted(waiting.items())
+        ]
         moved: dict[int, dict[str, str]] = {}
         for customer_id, merged_into, names in sql.set_fields(rows, source):
             if merged_into is None:

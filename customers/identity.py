@@ -2,19 +2,39 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import phonenumbers
 from django.conf import settings
 from django.db import OperationalError, transaction
 
 from customers import changes, merging, sql
-from customers.matching import ANONYMOUS_ID, CUSTOMER_ID, JOINING, Key, Matcher, Person, Profile
+from customers.matching import (
+    ANONYMOUS_ID,
+    CUSTOMER_ID,
+    EMAIL,
+    PHONE,
+    SHARED,
+    Key,
+    Matcher,
+    Person,
+    Profile,
+)
 
-__all__ = ["ANONYMOUS_ID", "CUSTOMER_ID", "Key", "Person", "RacedError", "Resolution", "resolve"]
+__all__ = [
+    "ANONYMOUS_ID",
+    "CUSTOMER_ID",
+    "EMAIL",
+    "PHONE",
+    "Key",
+    "Person",
+    "RacedError",
+    "Resolution",
+    "normalise",
+    "resolve",
+]
 
-EMAIL = "email"
-PHONE = "phone"
 MAX_LENGTH = 200  # characters of an identifier; an index row holds no more than 2.7 KB
 ATTEMPTS = 20  # of resolving a batch; each that fails means that another pipeline went ahead
 
@@ -22,8 +42,7 @@ _NOBODY = {"", "undefined", "nil", "null", "none", "nan", "true", "false", "anon
 _NOBODY |= {"unknown", "test", "id", "distinct_id", "[object object]", "-1"}
 _ZEROS_OR_DASHES = re.compile(r"[0-]+")
 _EMAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_PHONE_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
-_PHONE_DECORATION = re.compile(r"[\s()./-]|^00")
+_MAX_PHONE = 40  # characters of a number as people write it
 
 
 class RacedError(OperationalError):
@@ -45,18 +64,28 @@ class Resolution(NamedTuple):
 def normalise(kind: str, value: str) -> str | None:
     """Return the value as we compare it, or None if it can be nobody's.
 
-    E-mails are compared without regard to case; a phone number counts only in its international
-    form. Programs send words like "undefined" or "anonymous" for want of an id: they name nobody.
+    E-mails are compared without regard to case, phone numbers in their international form (E.164);
+    one without a country code is of the workspace's own country (CDP_COUNTRY). Programs send words
+    like "undefined" or "anonymous" for want of an id: they name nobody.
     """
     text = unicodedata.normalize("NFC", value).strip()
     if text.lower() in _NOBODY or _ZEROS_OR_DASHES.fullmatch(text) or len(text) > MAX_LENGTH:
         return None
     if kind == EMAIL:
         return text.lower() if _EMAIL_ADDRESS.fullmatch(text) else None
-    if kind == PHONE:
-        number = _PHONE_DECORATION.sub(lambda found: "+" if found[0] == "00" else "", text)
-        return number if _PHONE_NUMBER.fullmatch(number) else None
-    return text
+    return _phone(text) if kind == PHONE else text
+
+
+def _phone(text: str) -> str | None:
+    if len(text) > _MAX_PHONE:
+        return None
+    try:
+        number = phonenumbers.parse(text, settings.COUNTRY)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def resolve(people: Sequence[Person]) -> Resolution:
@@ -65,7 +94,7 @@ def resolve(people: Sequence[Person]) -> Resolution:
     Works as if people came one by one; the number of statements does not depend on how many.
     Writes the facts of what became known. Identifiers must be normalised, each person must have
     one. Call it inside a transaction: it holds the customers until the end, so that nobody
-    merges them meanwhile. Raises `RacedError` when others were faster too often.
+    merges or separates them meanwhile. Raises `RacedError` when others were faster too often.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -81,12 +110,13 @@ class _Raced(Exception):  # noqa: N818
 
 
 def _resolve(people: Sequence[Person]) -> Resolution:
+    sql.hold_identities(exclusive=False)
     keys = sorted({key for person in people for key in person.identifiers})
     owner_ids = sql.select_owners(keys)
-    known = _lock(set(owner_ids.values()))
-    joining = JOINING | frozenset(settings.TRUSTED_IDENTIFIERS)
-    matcher = Matcher({key: known[owner_id] for key, owner_id in owner_ids.items()}, joining)
-    profiles = [matcher.see(person) for person in people]
+    rows = _lock(set(owner_ids.values()))
+    known, matcher, profiles = _match(people, owner_ids, rows)
+    if matcher.absorptions and (apart := sql.select_separated(sorted(known))):
+        known, matcher, profiles = _match(people, owner_ids, rows, apart)
     is_settled = not (matcher.absorptions or matcher.moved or matcher.identified)
     if not is_settled and sql.select_owners(keys) != owner_ids:
         raise _Raced
@@ -96,16 +126,33 @@ def _resolve(people: Sequence[Person]) -> Resolution:
     return Resolution([profile.current().id for profile in profiles], merged, moved)
 
 
-def _lock(customer_ids: set[int]) -> dict[int, Profile]:
-    """Hold these customers, so that nobody else merges or identifies them."""
-    known = {}
-    for customer_id, external_id, merged_into_id in sql.lock_profiles(sorted(customer_ids)):
-        if merged_into_id is not None:
-            raise _Raced
-        known[customer_id] = Profile(customer_id, external_id, (0, customer_id))
-    if len(known) < len(customer_ids):
+def _lock(customer_ids: set[int]) -> list[tuple[int, str | None]]:
+    """Hold these customers, so that nobody else merges or identifies them; (id, CustomerId)."""
+    rows = sql.lock_profiles(sorted(customer_ids))
+    if any(merged_into_id is not None for _, _, merged_into_id in rows):
+        raise _Raced
+    if len(rows) < len(customer_ids):
         raise _Raced  # one was erased
-    return known
+    return [(customer_id, external_id) for customer_id, external_id, _ in rows]
+
+
+def _match(
+    people: Sequence[Person],
+    owner_ids: Mapping[Key, int],
+    rows: Sequence[tuple[int, str | None]],
+    apart: Iterable[tuple[int, int]] = (),
+) -> tuple[dict[int, Profile], Matcher, list[Profile]]:
+    """Decide about everybody; return the stored profiles, the decisions, and each one's profile."""
+    known = {
+        customer_id: Profile(customer_id, external_id, (0, customer_id), parts={customer_id})
+        for customer_id, external_id in rows
+    }
+    matcher = Matcher(
+        {key: known[owner_id] for key, owner_id in owner_ids.items()},
+        SHARED - {*settings.TRUSTED_IDENTIFIERS},
+        frozenset(map(frozenset, apart)),
+    )
+    return known, matcher, [matcher.see(person) for person in people]
 
 
 def _write(matcher: Matcher, known: Mapping[int, Profile]) -> None:

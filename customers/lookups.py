@@ -35,3 +35,15 @@ def by_external_id(external_ids: Collection[str]) -> dict[str, int]:
     )
     owners = dict(found.values_list("value", "customer_id"))
     return {text: owners[value] for text, value in normal.items() if value in owners}
+
+
+def find_one(text: str) -> Customer | None:
+    """Return the one unmerged customer whom a text names: an ID of ours, or any identifier."""
+    if "\0" in text:
+        return None
+    values = {identity.normalise(kind, text) for kind in (identity.EMAIL, identity.PHONE, "")}
+    keys = Identifier.objects.filter(value__in=[value for value in values if value])
+    owners = {*keys.values_list("customer_id", flat=True)}
+    if not owners and text.isascii() and text.isdigit() and len(text) < 19:
+        owners = {*current([int(text)]).values()}
+    return Customer.objects.filter(pk__in=owners).first() if len(owners) == 1 else None

@@ -9,7 +9,9 @@ Key: TypeAlias = tuple[str, str]  # (kind, value) of an identifier, normalised
 
 CUSTOMER_ID = "customer_id"
 ANONYMOUS_ID = "anonymous_id"
-JOINING = frozenset({CUSTOMER_ID, ANONYMOUS_ID})  # kinds that always tell who somebody is
+EMAIL = "email"
+PHONE = "phone"
+SHARED = frozenset({EMAIL, PHONE})  # kinds that a family may share: they join only where trusted
 
 
 class Person(NamedTuple):
@@ -32,6 +34,7 @@ class Profile:
     age: tuple[int, int]  # of two, the lesser is older
     merged_into: "Profile | None" = None
     keys: set[Key] = field(default_factory=set)  # of those that came up
+    parts: set[int] = field(default_factory=set)  # ids of the stored customers it consists of
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
 
@@ -65,7 +68,8 @@ class Matcher:
     """
 
     owners: dict[Key, Profile]
-    joining: frozenset[str]
+    shared: frozenset[str] = SHARED
+    apart: frozenset[frozenset[int]] = frozenset()  # pairs of ids that somebody has separated
     created: list[Profile] = field(default_factory=list)
     claimed: dict[Key, Profile] = field(default_factory=dict)
     moved: dict[Key, Profile] = field(default_factory=dict)
@@ -84,7 +88,7 @@ class Matcher:
         identifier goes to the one named by the stronger.
         """
         keys = self._telling(person)
-        external_id = next((value for kind, value in keys if kind == CUSTOMER_ID), None)
+        external_id = self._external_id(keys)
         profile, foreign = self._meet(keys, external_id, person.cause)
         if external_id is not None and profile.external_id is None:
             self._identify(profile, external_id)
@@ -96,8 +100,16 @@ class Matcher:
         profile.note_seen(person.at)
         return profile
 
+    def _external_id(self, keys: Iterable[Key]) -> str | None:
+        """Return the CustomerId that is meant; one of two joined by hand goes by the other's."""
+        key = next((key for key in keys if key[0] == CUSTOMER_ID), None)
+        if key is None:
+            return None
+        owner = self.owners[key].current() if key in self.owners else None
+        return owner.external_id if owner and owner.external_id else key[1]
+
     def _telling(self, person: Person) -> tuple[Key, ...]:
-        strong = tuple(key for key in person.identifiers if key[0] in self.joining)
+        strong = tuple(key for key in person.identifiers if key[0] not in self.shared)
         return strong or next(
             ((key,) for key in person.identifiers if key in self.owners), person.identifiers[:1]
         )
@@ -115,9 +127,17 @@ class Matcher:
             wanted = profile.external_id if profile is not None else None
             if owner.external_id and (wanted or external_id) not in (None, owner.external_id):
                 foreign.append(key)
+            elif profile is None:
+                profile = owner
+            elif self._are_apart(profile, owner):
+                foreign.append(key)
             else:
-                profile = owner if profile is None else self._merge(profile, owner, cause)
+                profile = self._merge(profile, owner, cause)
         return profile or self._create(), foreign
+
+    def _are_apart(self, one: Profile, other: Profile) -> bool:
+        """Tell whether somebody has separated these two: no message joins them again."""
+        return any(pair & one.parts and pair & other.parts for pair in self.apart)
 
     def _create(self) -> Profile:
         profile = Profile(0, None, (1, len(self.created)))
@@ -130,6 +150,7 @@ class Matcher:
         absorbed.merged_into = survivor
         self.absorptions.append(Absorption(survivor, absorbed, cause, frozenset(absorbed.keys)))
         survivor.keys |= absorbed.keys
+        survivor.parts |= absorbed.parts
         return survivor
 
     def _identify(self, profile: Profile, external_id: str) -> None:

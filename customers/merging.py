@@ -8,8 +8,13 @@ from typing import Any, NamedTuple
 from customers import changes, consent, exact, sql
 from customers.changes import Fact
 from customers.matching import Key
+from customers.models import Customer, Merge
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class CannotJoinError(Exception):
+    """Two customers cannot be made one; the message is for people."""
 
 
 class Absorbed(NamedTuple):
@@ -40,6 +45,40 @@ def absorb(absorptions: Sequence[Absorbed]) -> None:
         for absorbed_id, survivor_id in pairs
         for customer_id in (survivor_id, absorbed_id)
     )
+
+
+def note_latest_event(absorbed_ids: Sequence[int], event_id: int) -> None:
+    """Keep with the merges just made the highest id of an event so far: later ones are told apart.
+
+    For the floor above, in the transaction of the merges.
+    """
+    merges = Merge.objects.filter(absorbed_id__in=absorbed_ids, undone_at=None, last_event_id=None)
+    merges.update(last_event_id=event_id)
+
+
+def join(one_id: int, other_id: int, by: str) -> dict[int, int]:
+    """Make two customers one because somebody says so; return {absorbed: survivor}.
+
+    The identified survives, else the older. Where both have a CustomerId the absorbed one's stays
+    known as an identifier, so that what the CRM says of it arrives. Raises `CannotJoinError`. Call
+    it inside a transaction; what belongs to customers on higher floors is theirs to carry.
+    """
+    sql.hold_identities(exclusive=False)
+    rows = sql.lock_profiles(sorted({one_id, other_id}))
+    if len(rows) < 2 or any(merged_into for _, _, merged_into in rows):
+        raise CannotJoinError("One of the two is gone or was merged meanwhile.")
+    (survivor_id, *_), (absorbed_id, *_) = sorted(rows, key=lambda row: (row[1] is None, row[0]))
+    absorb([Absorbed(survivor_id, absorbed_id, f"by hand: {by}")])
+    return {absorbed_id: survivor_id}
+
+
+def fields_together(one: Customer, other: Customer) -> dict[str, Any]:
+    """Return the values that two customers would have if they were one."""
+    survivor, absorbed = sorted((one, other), key=lambda c: (c.external_id is None, c.pk))
+    written_at = {
+        (c, name): at for c, name, at in sql.select_last_writes([survivor.pk, absorbed.pk])
+    }
+    return _merge_fields({survivor.pk: survivor.fields, absorbed.pk: absorbed.fields}, written_at)
 
 
 def _final(absorptions: Sequence[Absorbed]) -> dict[int, int]:

@@ -2,6 +2,10 @@
 
 from typing import Self
 
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -19,8 +23,24 @@ class FieldType(models.TextChoices):
     BOOLEAN = "boolean", "Boolean"
 
 
+class Display(models.TextChoices):
+    """How a value is shown; what it is, the type says."""
+
+    PLAIN = "", "As it is"
+    DATE = "date", "Date without a time"
+    EMAIL = "email", "E-mail address, to write to"
+    PHONE = "phone", "Phone number, to call"
+    LINK = "link", "Web address, to open"
+    MONEY = "money", "Amount of money"
+    CODE = "code", "Number without separators, such as a postcode or a year"
+
+
 class CustomerField(models.Model):
-    """A property that customers may have, named exactly as in the CRM."""
+    """A property that customers may have, named exactly as in the CRM.
+
+    `display`, `group`, `position`, `in_list` and `in_filters` say how people meet it.
+    `holders` and `examples` are kept figures, as of `counted_at`; null while nobody has counted.
+    """
 
     name = models.CharField(
         max_length=100,
@@ -36,6 +56,38 @@ class CustomerField(models.Model):
     is_personal = models.BooleanField(
         "personal data", db_default=False, help_text="Masked for roles that may not see it."
     )
+    display = models.CharField(
+        "shown as", max_length=8, choices=Display.choices, blank=True, default="", db_default=""
+    )
+    group = models.CharField(
+        max_length=60,
+        blank=True,
+        db_default="",
+        help_text="The heading under which a profile shows it, such as “Loyalty”.",
+    )
+    position = models.IntegerField(
+        default=100, db_default=100, help_text="Within its group, lower ones come first."
+    )
+    in_list = models.BooleanField(
+        "in the list of customers",
+        default=False,
+        db_default=False,
+        help_text="A column of the list, for everybody who has not chosen columns.",
+    )
+    in_filters = models.BooleanField(
+        "among the filters", default=True, db_default=True, help_text="Of the list of customers."
+    )
+    is_indexed = models.BooleanField(
+        "fast filter",
+        default=False,
+        db_default=False,
+        help_text="Keeps an index, which makes filtering and sorting by it fast among millions of "
+        "customers, and imports of it a little slower. Set by itself when a filter was slow.",
+    )
+    indexed_at = models.DateTimeField(null=True, editable=False)
+    holders = models.BigIntegerField(null=True, editable=False)
+    examples = ArrayField(models.TextField(), default=list, db_default=[], editable=False)
+    counted_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -104,6 +156,32 @@ class Customer(models.Model):
         return name or str(self.fields.get("name") or self.external_id or f"Visitor {self.pk}")
 
 
+class SearchEntry(models.Model):
+    """The words by which people search for a customer: of all their texts, folded, and phones.
+
+    The pipeline keeps it, a moment after the customer changed.
+    """
+
+    customer_id = models.BigIntegerField(primary_key=True)
+    words = SearchVectorField()
+
+    class Meta:
+        indexes = [GinIndex(fields=["words"], name="searchentry_words")]
+
+    def __str__(self) -> str:
+        return f"words of {self.customer_id}"
+
+
+class ChosenColumns(models.Model):
+    """Which columns somebody wants in the list of customers, in this order."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True)
+    names = ArrayField(models.TextField())
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+
 class Identifier(models.Model):
     """Something a customer is known by: customer_id, anonymous_id, email, phone or a kind of ours.
 
@@ -123,7 +201,12 @@ class Identifier(models.Model):
 
 
 class Merge(models.Model):
-    """`absorbed` was found to be the same person as `survivor`."""
+    """`absorbed` was found to be the same person as `survivor`; what undoing it takes is kept.
+
+    `last_change_id` and `last_event_id` are the numbers that these had reached: what came later
+    belongs to whose identifier it came by. Somebody who was separated without ever having been
+    merged has a row, too, undone from the beginning: no message joins the two again.
+    """
 
     pk = models.CompositePrimaryKey("survivor_id", "id")
     id = SerialField()
@@ -133,8 +216,22 @@ class Merge(models.Model):
     absorbed_id = models.BigIntegerField()
     cause = models.TextField(help_text="What told us: the source and the message that did it.")
     identifiers = models.JSONField(help_text="[[kind, value], …] that moved.")
+    external_id = models.TextField(  # noqa: DJ001 (null: a visitor without)
+        null=True, help_text="The CustomerId of the absorbed, by which it no longer goes."
+    )
+    survivor_first_seen_at = models.DateTimeField(null=True)  # as it was before
+    survivor_last_seen_at = models.DateTimeField(null=True)
+    last_change_id = models.BigIntegerField(null=True)
+    last_event_id = models.BigIntegerField(null=True)
     at = models.DateTimeField(db_default=Now())
     undone_at = models.DateTimeField(null=True)
+    undone_by = models.TextField(db_default="", help_text="Who separated them again.")
+
+    class Meta:
+        indexes = [
+            models.Index("absorbed_id", name="merge_absorbed"),
+            models.Index("survivor", condition=Q(undone_at__isnull=False), name="merge_undone"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.absorbed_id} into {self.survivor_id}"
@@ -144,6 +241,8 @@ class FieldChange(models.Model):
     """One write to one customer: what each field was and became, and where that came from.
 
     Provenance of every value and the audit in one. `changes` is {field: [old, new]}, null for none.
+    `came_by` is <kind>:<value> of the identifier by which a message named the customer; without one
+    the write was to whoever has the CustomerId. `origin_id` is whose it was before a merge.
     """
 
     pk = models.CompositePrimaryKey("customer_id", "id")
@@ -159,6 +258,8 @@ class FieldChange(models.Model):
     at = models.DateTimeField(db_default=Now())
     source = models.TextField(help_text='For people: import "loyalty.csv", API key "shop", Anna.')
     changes = ExactJSONField()
+    came_by = models.TextField(null=True)  # noqa: DJ001 (null costs nothing)
+    origin_id = models.BigIntegerField(null=True)
 
     def __str__(self) -> str:
         return f"{', '.join(self.changes)} of {self.customer_id}"
@@ -278,9 +379,9 @@ class Suppression(models.Model):
 class Change(models.Model):
     """The queue of what has become true of whom; the segments of that customer follow.
 
-    `fact` is event:<name>, field:<name>, segment:<id>, merged:<absorbed id>, clock:<segment id>,
-    new, or new:fields for one who came with a CustomerId and fields. `event_id` names the event
-    that caused it.
+    `fact` is event:<name>, field:<name>, segment:<id>, merged:<absorbed id>, unmerged:<id of the
+    separated>, clock:<segment id>, new, or new:fields for one who came with a CustomerId and
+    fields. `event_id` names the event that caused it.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,34 +1,66 @@
-"""Find customers by what somebody typed into the search box."""
+"""Find customers by what somebody typed into the search box.
 
-from django.db import DatabaseError, transaction
+People are found by how they are identified, which is known at once, and by the words of their
+texts, of which the pipeline keeps an index; accents and case do not count.
+"""
+
+import re
+from collections.abc import Iterable
 
 from customers import identity, sql
+from customers.changes import Fact
+from customers.models import Customer
 
-FOUND_AT_MOST = 200
-_SECONDS = 3  # that a search through the values of all customers may take
-_KINDS = (
-    identity.CUSTOMER_ID,
-    identity.EMAIL,
-    identity.PHONE,
-    identity.ANONYMOUS_ID,
-)
+FOUND_AT_MOST = 500
+CHUNK = 5_000  # customers whose entries are brought up to date in one statement
+FOLDED = "àáâãäåāăąçćčďđèéêëēęěìíîïīłñńňòóôõöøōřśšťùúûüūůýÿźžż@"
+PLAIN = "aaaaaaaaacccddeeeeeeeiiiiilnnnooooooorsstuuuuuuyyzzz "
+_FOLD = str.maketrans(FOLDED, PLAIN)
+_KINDS = (identity.CUSTOMER_ID, identity.EMAIL, identity.PHONE, identity.ANONYMOUS_ID)
+_PHONE = re.compile(r"[+(]?[0-9][0-9 ()/.-]{3,30}")
+_NATIONAL = 9  # digits of a phone number that are kept without its country
+_WORDS = 6  # that a search reads
 
 
-class TooSlowError(Exception):
-    """There were too many customers to look through all their values."""
+def find(text: str, limit: int = FOUND_AT_MOST) -> list[int]:
+    """Return the ids of customers who go by this text, or whose texts have all its words.
 
-
-def find(text: str) -> list[int]:
-    """Return the ids of customers who go by this text, or whose values hold all its words.
-
-    Identifiers (exact, or the beginning of a CustomerId or e-mail) come from indexes. Only when
-    they find nobody are the values read; raises `TooSlowError` when that takes longer than 3 s.
+    A CustomerId or e-mail may be its beginning only, and so may each word. A phone number is
+    found with or without its country. Who changed a moment ago is found by the new words as soon
+    as the pipeline has seen to it.
     """
-    text = text.strip()
+    text = text.strip()[:200]
     if not text:
         return []
-    found = sql.find_by_identifier(_spellings(text), text, FOUND_AT_MOST)
-    return found or _find_by_values(text)
+    found = sql.find_by_identifier(_spellings(text), text, limit)
+    query = _query(text)
+    if query and len(found) < limit:
+        found += sql.find_by_words(query, limit)
+    return [*dict.fromkeys(found)][:limit]
+
+
+def follow(facts: Iterable[Fact]) -> None:
+    """Bring the words up to date of whom these facts may concern. Call it inside a transaction."""
+    customer_ids = sorted({fact.customer_id for fact in facts if _concerns_words(fact.name)})
+    if customer_ids:
+        sql.keep_search_entries(customer_ids, FOLDED, PLAIN)
+
+
+def rebuild() -> None:
+    """Bring the words of all customers up to date."""
+    last = 0
+    while ids := _next_ids(last):
+        sql.keep_search_entries(ids, FOLDED, PLAIN)
+        last = ids[-1]
+
+
+def _concerns_words(fact: str) -> bool:
+    return not fact.startswith(("event:", "segment:", "clock:", "field:@"))
+
+
+def _next_ids(after: int) -> list[int]:
+    following = Customer.objects.filter(id__gt=after).order_by("id")
+    return [*following.values_list("id", flat=True)[:CHUNK]]
 
 
 def _spellings(text: str) -> list[tuple[str, str]]:
@@ -37,12 +69,21 @@ def _spellings(text: str) -> list[tuple[str, str]]:
     return [(kind, value) for kind, value in keys if value]
 
 
-def _find_by_values(text: str) -> list[int]:
-    words = text.split()[:5]
-    try:
-        with transaction.atomic():
-            return sql.find_by_values(words, FOUND_AT_MOST, _SECONDS)
-    except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", "") == "57014":  # query_canceled
-            raise TooSlowError from error
-        raise
+def _query(text: str) -> str:
+    """Write what was typed as a query of PostgreSQL's text search; "" if it holds no word."""
+    alternatives = []
+    is_phone = _PHONE.fullmatch(text)
+    words = text.lower().translate(_FOLD).split()[:_WORDS]
+    if not is_phone or len(words) == 1:  # the words of a number with spaces are everywhere
+        alternatives.append(" & ".join(f"{_quoted(word)}:*" for word in words))
+    if is_phone:
+        digits = re.sub(r"\D", "", text)
+        national = digits.lstrip("0")
+        alternatives += [f"'{digits}':*", f"'{national}':*" if national else ""]
+        if len(national) > _NATIONAL:
+            alternatives.append(f"'{national[-_NATIONAL:]}'")
+    return " | ".join(f"({one})" for one in alternatives if one)
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from customers import arrays
+from customers import arrays, exact
 
 
 def insert_changes(rows: Sequence[tuple[int, str, int | None]]) -> None:
@@ -115,21 +115,29 @@ class Written(NamedTuple):
     names: list[str]
 
 
-def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
-    """Merge {field: value or null} as JSON into customers by id; log what changed, from `source`.
+def set_fields(rows: Sequence[tuple[int, str, str | None]], source: str) -> list[Written]:
+    """Merge (customer id, {field: value or null} as JSON, identifier it came by) into customers.
+
+    What changed is logged as coming from `source`.
 
     Customers whose values are so already are neither locked nor written; those merged into
     another are locked and returned, but not written. Returns customer id, merged into, names of
     the fields that changed. Locks in the order of ids.
     """
-    members = [f'{{"id":{customer_id},"fields":{fields}}}' for customer_id, fields in rows]
+    members = [
+        f'{{"id":{customer_id},"fields":{fields}}}'
+        if came_by is None
+        else f'{{"id":{customer_id},"fields":{fields},"came_by":{exact.dumps(came_by)}}}'
+        for customer_id, fields, came_by in rows
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH wanted AS (
-                SELECT * FROM json_to_recordset(%(rows)s) AS wanted (id bigint, fields jsonb)
+                SELECT * FROM json_to_recordset(%(rows)s)
+                    AS wanted (id bigint, fields jsonb, came_by text)
             ), locked AS MATERIALIZED (
-                SELECT c.id, c.merged_into_id, c.fields AS old, wanted.fields AS new
+                SELECT c.id, c.merged_into_id, c.fields AS old, wanted.fields AS new, came_by
                 FROM wanted JOIN customers_customer AS c USING (id)
                 WHERE c.merged_into_id IS NOT NULL OR NOT c.fields @> wanted.fields
                 ORDER BY c.id
@@ -148,8 +156,8 @@ def set_fields(rows: Sequence[tuple[int, str]], source: str) -> list[Written]:
                 FROM changed
                 WHERE c.id = changed.id AND changed.merged_into_id IS NULL
             ), logged AS (
-                INSERT INTO customers_fieldchange (customer_id, source, changes)
-                SELECT id, %(source)s, changes FROM changed WHERE merged_into_id IS NULL
+                INSERT INTO customers_fieldchange (customer_id, source, changes, came_by)
+                SELECT id, %(source)s, changes, came_by FROM changed WHERE merged_into_id IS NULL
             )
             SELECT id, merged_into_id, ARRAY(SELECT jsonb_object_keys(changes)) FROM changed
             """,
@@ -176,6 +184,42 @@ def select_owners(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]
             ],
         )
         return {(kind, value): customer_id for kind, value, customer_id in cursor.fetchall()}
+
+
+IDENTITIES = 0x1D5  # the advisory lock that orders separations with everything that identifies
+
+
+def hold_identities(*, exclusive: bool) -> None:
+    """Wait until nobody separates customers, or, if exclusive, until nobody identifies them.
+
+    Held until the transaction ends.
+    """
+    statement = (
+        "SELECT pg_advisory_xact_lock(%s)"
+        if exclusive
+        else "SELECT pg_advisory_xact_lock_shared(%s)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [IDENTITIES])
+
+
+def select_separated(customer_ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Return pairs of these customers that somebody has separated, by who they are now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT DISTINCT coalesce(one.merged_into_id, one.id),
+                            coalesce(other.merged_into_id, other.id)
+            FROM customers_merge AS merge
+            JOIN customers_customer AS one ON one.id = merge.survivor_id
+            JOIN customers_customer AS other ON other.id = merge.absorbed_id
+            WHERE merge.undone_at IS NOT NULL
+              AND coalesce(one.merged_into_id, one.id) = ANY(%(ids)s::bigint[])
+              AND coalesce(other.merged_into_id, other.id) = ANY(%(ids)s::bigint[])
+            """,
+            {"ids": arrays.of_numbers(customer_ids)},
+        )
+        return cursor.fetchall()
 
 
 def lock_profiles(customer_ids: Sequence[int]) -> list[Any]:
@@ -359,8 +403,10 @@ def move_field_changes(pairs: Sequence[tuple[int, int]]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO customers_fieldchange (customer_id, id, at, source, changes)
-            SELECT merge.survivor_id, id, at, source, changes
+            INSERT INTO customers_fieldchange
+                (customer_id, id, at, source, changes, came_by, origin_id)
+            SELECT merge.survivor_id, id, at, source, changes, came_by,
+                   coalesce(origin_id, merge.absorbed_id)
             FROM customers_fieldchange
             JOIN unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)
               ON customers_fieldchange.customer_id = merge.absorbed_id
@@ -388,12 +434,25 @@ def leave_signposts(pairs: Sequence[tuple[int, int]]) -> None:
 
 
 def insert_merges(rows: Sequence[tuple[int, int, str, str]]) -> None:
-    """Record merges: (survivor id, absorbed id, cause, identifiers as JSON text)."""
+    """Record merges: (survivor id, absorbed id, cause, identifiers as JSON text).
+
+    Call it before anything else of the merge is written: it notes how things were.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO customers_merge (survivor_id, absorbed_id, cause, identifiers)
-            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::jsonb[])
+            INSERT INTO customers_merge (
+                survivor_id, absorbed_id, cause, identifiers, external_id,
+                survivor_first_seen_at, survivor_last_seen_at, last_change_id
+            )
+            SELECT survivor_id, absorbed_id, cause, identifiers, absorbed.external_id,
+                   survivor.first_seen_at, survivor.last_seen_at,
+                   (SELECT last_value FROM customers_fieldchange_id_seq)
+            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::jsonb[])
+                WITH ORDINALITY AS merge (survivor_id, absorbed_id, cause, identifiers, place)
+            JOIN customers_customer AS survivor ON survivor.id = survivor_id
+            JOIN customers_customer AS absorbed ON absorbed.id = absorbed_id
+            ORDER BY place
             """,
             [list(column) for column in zip(*rows, strict=True)],
         )
@@ -421,33 +480,91 @@ def find_by_identifier(keys: Sequence[tuple[str, str]], text: str, limit: int) -
         return [row[0] for row in cursor.fetchall()]
 
 
-def find_by_values(words: Sequence[str], limit: int, seconds: int) -> list[int]:
-    """Return ids of unmerged customers in whose values every word occurs, whatever its case.
-
-    Reads all customers, for so many seconds at most; then the statement is cancelled. Call it
-    inside a transaction.
-    """
-    patterns = [
-        "%" + word.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-        for word in words
-    ]
+def find_by_words(query: str, limit: int) -> list[int]:
+    """Return ids of customers whose words match a query of PostgreSQL's text search."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{seconds}s"])
         cursor.execute(
             """
-            SELECT id FROM customers_customer
-            WHERE merged_into_id IS NULL AND fields::text ILIKE ALL (%(patterns)s::text[])
-            AND NOT EXISTS (
-                SELECT FROM unnest(%(patterns)s::text[]) AS pattern
-                WHERE NOT EXISTS (
-                    SELECT FROM jsonb_each_text(fields) WHERE value ILIKE pattern))
-            LIMIT %(limit)s
+            SELECT customer_id FROM customers_searchentry
+            WHERE words @@ to_tsquery('simple', %s) LIMIT %s
             """,
-            {"patterns": patterns, "limit": limit},
+            [query, limit],
         )
-        found = [row[0] for row in cursor.fetchall()]
-        cursor.execute("SET LOCAL statement_timeout TO DEFAULT")
-    return found
+        return [row[0] for row in cursor.fetchall()]
+
+
+def keep_search_entries(customer_ids: Sequence[int], folded: str, plain: str) -> None:
+    """Bring the search entries of these customers up to date.
+
+    The letters `folded` count as those of `plain`. Of what looks like a phone number all digits
+    are kept, and the last nine: the number without its country.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            r"""
+            WITH present AS MATERIALIZED (
+                SELECT id, coalesce(words, '') AS words
+                FROM customers_customer
+                CROSS JOIN LATERAL (
+                    SELECT to_tsvector('simple', translate(
+                               lower(string_agg(left(value, 200), ' ')), %(folded)s, %(plain)s))
+                           || coalesce(array_to_tsvector(
+                               array_agg(digits) FILTER (WHERE digits <> '')
+                               || array_agg(right(digits, 9)) FILTER (WHERE digits <> '')), '')
+                           AS words
+                    FROM jsonb_each(fields) AS held (name, json),
+                         LATERAL (SELECT json #>> '{}') AS text (value),
+                         LATERAL (SELECT CASE WHEN value ~ '^[+(]?[0-9][0-9 ()/.-]{6,24}$'
+                                  THEN regexp_replace(value, '\D', '', 'g') ELSE '' END
+                                 ) AS number (digits)
+                    WHERE jsonb_typeof(json) = 'string' AND value NOT LIKE '____-__-__T__:__:__%%Z'
+                ) AS own
+                WHERE id = ANY(%(ids)s::bigint[]) AND merged_into_id IS NULL
+            ), gone AS (
+                DELETE FROM customers_searchentry
+                WHERE customer_id = ANY(%(ids)s::bigint[])
+                  AND customer_id NOT IN (SELECT id FROM present WHERE words <> '')
+            )
+            INSERT INTO customers_searchentry (customer_id, words)
+            SELECT id, words FROM present WHERE words <> '' ORDER BY id
+            ON CONFLICT (customer_id) DO UPDATE SET words = excluded.words
+            WHERE customers_searchentry.words <> excluded.words
+            """,
+            {"ids": arrays.of_numbers(customer_ids), "folded": folded, "plain": plain},
+        )
+
+
+def field_indexes() -> dict[str, bool]:
+    """Return the indexes on single customer fields by name, and whether each is complete."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            r"""
+            SELECT class.relname, index.indisvalid
+            FROM pg_index AS index JOIN pg_class AS class ON class.oid = index.indexrelid
+            WHERE index.indrelid = 'customers_customer'::regclass
+              AND class.relname LIKE 'customer\_field\_%'
+            """
+        )
+        return dict(cursor.fetchall())
+
+
+def drop_index(name: str) -> None:
+    """Remove an index without holding up writers. Call it outside a transaction."""
+    with connection.cursor() as cursor:
+        quoted = connection.ops.quote_name(name)
+        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted}")
+
+
+def analyze_customers() -> None:
+    """Let the planner know what the values of indexed fields are like."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE customers_customer")
+
+
+def limit_time(milliseconds: int) -> None:
+    """Let each statement of the transaction take so long, then be cancelled."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
 
 
 def count_values(percent: float) -> dict[str, int]:

@@ -42,6 +42,17 @@ def suppressed(kind: str, values: Iterable[str]) -> set[str]:
     return {value for value, v in normal.items() if v in found}
 
 
+def invalid(kind: str, values: Iterable[str]) -> list[str]:
+    """Return those texts that are no address of this kind."""
+    return [value for value in values if identity.normalise(kind, value) is None]
+
+
+def spellings(text: str) -> list[str]:
+    """Return how an address may stand in the list, as whatever kind it is."""
+    normal = {identity.normalise(kind, text) for kind in (identity.EMAIL, identity.PHONE)} - {None}
+    return [text, *(v for value in normal if value for v in (value, _hash(value)))]
+
+
 def forget(kind: str, values: Collection[str]) -> None:
     """Replace addresses by keyed hashes: they stay suppressed, and nobody can read them."""
     normal = [v for value in values if (v := identity.normalise(kind, value))]

@@ -1,6 +1,7 @@
 """One event as it came → one message we can store, or the reason why we cannot."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,10 @@ HISTORICAL: Final = "import"  # as a call or type: times are taken as they are
 STORED_AS: Final = {"page": "Page Viewed", "screen": "Screen Viewed"}
 MAX_NAME: Final = 200  # characters
 MAX_MESSAGE_ID: Final = 100  # characters
+MAX_EXTERNAL_IDS: Final = 20  # of one event
+_KIND: Final = re.compile(r"[a-z][a-z0-9_.-]{0,49}")  # of an identifier
+_KINDS: Final = {"user_id": CUSTOMER_ID, "userid": CUSTOMER_ID, "anonymousid": ANONYMOUS_ID}
+_STRENGTH: Final = {CUSTOMER_ID: 0, ANONYMOUS_ID: 1, EMAIL: 3, PHONE: 4}  # of kinds of ours: 2
 _OF_PAGE: Final = ("url", "path", "title", "referrer", "search")
 _NOT_KEPT: Final = ("traits", "ip", "userAgentData")  # of a context: told elsewhere, or private
 
@@ -68,7 +73,7 @@ def clean(raw: Any, envelope: Envelope) -> Message:
     call = _call(event, envelope)
     context = {**envelope.context, **_object(event, "context", or_else={})}
     notes: list[str] = []
-    identifiers = _identifiers(event, call, _traits(event, context), notes)
+    identifiers = _identifiers(event, call, context, notes)
     if not identifiers:
         raise RefusedError("no_identity", "The event names nobody: no userId, no anonymousId.")
     message = Message(
@@ -81,9 +86,11 @@ def clean(raw: Any, envelope: Envelope) -> Message:
     )
     if call in ("track", "page", "screen"):
         _add_event(message, event, context, notes)
-    elif call in ("identify", "group"):
-        prefix = "group." if call == "group" else ""
-        message.traits = {prefix + name: value for name, value in _flat(_traits(event, context))}
+    elif call == "identify":
+        message.traits = dict(_flat(_traits(event, context)))
+    elif call == "group":
+        company = {"id": event.get("groupId"), **_object(event, "traits")}
+        message.traits = {name: v for name, v in _flat(company, "group.") if v is not None}
     return message
 
 
@@ -129,16 +136,38 @@ def _traits(event: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str
 
 
 def _identifiers(
-    event: Mapping[str, Any], call: str, traits: Mapping[str, Any], notes: list[str]
+    event: Mapping[str, Any], call: str, context: Mapping[str, Any], notes: list[str]
 ) -> tuple[Key, ...]:
     """Return whom the event names, the strongest first; note ids that name nobody."""
     given = [(CUSTOMER_ID, event.get("userId")), (ANONYMOUS_ID, event.get("anonymousId"))]
-    if call == "alias" and event.get("previousId") != event.get("userId"):
+    if call == "alias" and _text(event.get("previousId")) != _text(event.get("userId")):
         given.append((ANONYMOUS_ID, event.get("previousId")))
+    # The traits of a group are the company's.
+    traits = _object(context, "traits", or_else={}) if call == "group" else _traits(event, context)
+    given += [(kind, traits.get(kind)) for kind in (EMAIL, PHONE)]
     keys = _normalised(given, notes)
-    if call == "identify" or not keys:
-        keys |= _normalised([(kind, traits.get(kind)) for kind in (EMAIL, PHONE)], notes)
+    if external := context.get("externalIds", context.get("externalId")):
+        keys |= _normalised(_external_ids(external, notes), notes)
+        customer_ids = [key for key in keys if key[0] == CUSTOMER_ID]
+        for kind, value in customer_ids[1:]:
+            notes.append(f"{kind} {value[:60]!r} is the second of the event: left out")
+            del keys[kind, value]
+        return tuple(sorted(keys, key=lambda key: _STRENGTH.get(key[0], 2)))
     return tuple(keys)
+
+
+def _external_ids(given: Any, notes: list[str]) -> Iterable[tuple[str, Any]]:
+    """Yield kind and value of the identifiers that a context lists as {"type", "id"}."""
+    listed = given if isinstance(given, list) else []
+    for one in listed[:MAX_EXTERNAL_IDS]:
+        raw = one.get("type") if isinstance(one, dict) else None
+        kind = raw.strip().lower() if isinstance(raw, str) else ""
+        if _KIND.fullmatch(kind):
+            yield _KINDS.get(kind, kind), one.get("id")
+        else:
+            notes.append(f"{_text(raw)[:60]!r} is no kind of identifier")
+    if len(listed) > MAX_EXTERNAL_IDS:
+        notes.append(f"more than {MAX_EXTERNAL_IDS} externalIds: the others are left out")
 
 
 def _normalised(given: Iterable[tuple[str, Any]], notes: list[str]) -> dict[Key, None]:

@@ -131,6 +131,7 @@ class Event(models.Model):
     source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
     message_id = models.TextField()
     came_by = models.TextField(help_text="<kind>:<value> of the identifier it came by.")
+    origin_id = models.BigIntegerField(null=True, help_text="Whose it was before a merge.")
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=Now())
     amount = NumericField(null=True)

@@ -149,11 +149,12 @@ def move_events(pairs: Sequence[tuple[int, int]]) -> None:
             """
             INSERT INTO events_event (
                 customer_id, id, name_id, source_id, message_id, came_by, occurred_at,
-                received_at, amount, currency, properties, context
+                received_at, amount, currency, properties, context, origin_id
             )
             SELECT
                 merge.survivor_id, id, name_id, source_id, message_id, came_by, occurred_at,
-                received_at, amount, currency, properties, context
+                received_at, amount, currency, properties, context,
+                coalesce(origin_id, merge.absorbed_id)
             FROM events_event
             JOIN unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)
               ON events_event.customer_id = merge.absorbed_id
@@ -164,6 +165,107 @@ def move_events(pairs: Sequence[tuple[int, int]]) -> None:
         cursor.execute(
             "DELETE FROM events_event WHERE customer_id = ANY(%s::bigint[])", columns[:1]
         )
+
+
+def latest_event_id() -> int:
+    """Return the highest id that an event was given so far."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value FROM events_event_id_seq")
+        return int(cursor.fetchone()[0])
+
+
+def separate_events(
+    from_id: int,
+    to_id: int,
+    members: Sequence[int],
+    keys: Sequence[str],
+    after_id: int,
+    others: Sequence[int],
+) -> tuple[int, datetime | None, datetime | None]:
+    """Carry events to another customer: those that were of `members` before a merge, and those
+    above `after_id` that came by one of `keys`. Those that were of `others` still are.
+
+    Returns how many, and when the first and the last of them were seen. In two steps: the customer
+    is what the table is distributed by and cannot be updated.
+    """
+    parameters: dict[str, Any] = {
+        "from_id": from_id,
+        "to_id": to_id,
+        "members": arrays.of_numbers(members),
+        "keys": arrays.of_texts(keys),
+        "after_id": after_id,
+        "others": arrays.of_numbers(others),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH leaving AS (
+                INSERT INTO events_event (
+                    customer_id, id, name_id, source_id, message_id, came_by, occurred_at,
+                    received_at, amount, currency, properties, context, origin_id
+                )
+                SELECT
+                    %(to_id)s, id, name_id, source_id, message_id, came_by, occurred_at,
+                    received_at, amount, currency, properties, context,
+                    CASE WHEN origin_id = ANY(%(others)s::bigint[]) THEN origin_id END
+                FROM events_event
+                WHERE customer_id = %(from_id)s AND (
+                    origin_id = ANY(%(members)s::bigint[])
+                    OR (id > %(after_id)s AND came_by = ANY(%(keys)s::text[]))
+                )
+                RETURNING least(occurred_at, received_at) AS at
+            )
+            SELECT count(*), min(at), max(at) FROM leaving
+            """,
+            parameters,
+        )
+        moved: tuple[int, datetime | None, datetime | None] = cursor.fetchone()
+        cursor.execute(
+            """
+            DELETE FROM events_event
+            WHERE customer_id = %(from_id)s AND (
+                origin_id = ANY(%(members)s::bigint[])
+                OR (id > %(after_id)s AND came_by = ANY(%(keys)s::text[]))
+            )
+            """,
+            parameters,
+        )
+    return moved
+
+
+def seen_in_events(customer_id: int) -> tuple[datetime | None, datetime | None]:
+    """Return when the events of a customer say that they were seen first and last."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT min(least(occurred_at, received_at)), max(least(occurred_at, received_at))
+            FROM events_event WHERE customer_id = %s
+            """,
+            [customer_id],
+        )
+        seen: tuple[datetime | None, datetime | None] = cursor.fetchone()
+        return seen
+
+
+def count_leaving_events(
+    customer_id: int, members: Sequence[int], keys: Sequence[str], after_id: int
+) -> dict[str, int]:
+    """Count by name the events that `separate_events` would carry along; the most come first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT events_eventname.name, count(*)
+            FROM events_event JOIN events_eventname ON events_eventname.id = name_id
+            WHERE customer_id = %s AND (
+                origin_id = ANY(%s::bigint[])
+                OR (events_event.id > %s AND came_by = ANY(%s::text[]))
+            )
+            GROUP BY events_eventname.name
+            ORDER BY count(*) DESC, events_eventname.name
+            """,
+            [customer_id, arrays.of_numbers(members), after_id, arrays.of_texts(keys)],
+        )
+        return dict(cursor.fetchall())
 
 
 def sample_properties(name_ids: Sequence[int], sampled: int) -> list[Any]:

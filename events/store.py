@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from django.db import Error, transaction
 
 from customers import changes, identity
-from events import catalogue, quarantine, sources, sql, traits
+from events import catalogue, quarantine, rehoming, sources, sql, traits
 from events.cleaning import Message
 
 # Classes of SQLSTATE that are not the fault of the rows: lost connections, rollbacks, no resources.
@@ -56,7 +56,7 @@ def _store(messages: Sequence[Message]) -> None:
         return
     resolution = identity.resolve(_people(new))
     if resolution.merged:
-        sql.move_events(sorted(resolution.merged.items()))
+        rehoming.follow(resolution.merged)
     known = [Known(*row) for row in zip(resolution.customer_ids, new, strict=True)]
     _insert([row for row in known if row.message.name is not None])
     _note_seen({row.customer_id for row in known if row.message.name is None})
@@ -114,14 +114,13 @@ _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 def _row(known: Known, name_id: int, event_id: int) -> str:
     """Write an event as a row for COPY."""
     message = known.message
-    kind, value = message.identifiers[0]
     columns = (
         str(known.customer_id),
         str(event_id),
         str(name_id),
         str(message.envelope.source.pk),
         message.message_id.translate(_ESCAPED),
-        f"{kind}:{value}".translate(_ESCAPED),
+        traits.came_by(message).translate(_ESCAPED),
         message.occurred_at.isoformat(),
         message.envelope.received_at.isoformat(),
         r"\N" if message.amount is None else format(message.amount, "f"),

@@ -18,6 +18,12 @@ class Told(NamedTuple):
     message: Message
 
 
+def came_by(message: Message) -> str:
+    """Name the identifier that a message came by: the strongest it has."""
+    kind, value = message.identifiers[0]
+    return f"{kind}:{value}"
+
+
 def apply(told: Sequence[Told]) -> None:
     """Set the customers' fields; what was told last counts.
 
@@ -75,9 +81,20 @@ def _rejected(message: Message, name: str, code: str, reason: str) -> Rejected:
 
 
 def _set(latest: Mapping[tuple[int, str], tuple[Message, fields.Value]]) -> None:
-    """Write the values, source after source: each is noted with its own values."""
-    of_source: dict[Source, dict[int, dict[str, fields.Value]]] = {}
+    """Write the values, source after source: each is noted with its own values.
+
+    So is each identifier of one customer; all first ones are written together, then the second.
+    """
+    of_source: dict[Source, dict[int, dict[str, dict[str, fields.Value]]]] = {}
     for (customer_id, name), (message, value) in latest.items():
-        of_source.setdefault(message.envelope.source, {}).setdefault(customer_id, {})[name] = value
-    for source, values in of_source.items():
-        fields.set_values(values, source=sources.describe(source))
+        by_key = of_source.setdefault(message.envelope.source, {}).setdefault(customer_id, {})
+        by_key.setdefault(came_by(message), {})[name] = value
+    for source, customers in of_source.items():
+        while customers:
+            turn = {customer_id: by_key.popitem() for customer_id, by_key in customers.items()}
+            fields.set_values(
+                {customer_id: values for customer_id, (_, values) in turn.items()},
+                source=sources.describe(source),
+                came_by={customer_id: key for customer_id, (key, _) in turn.items()},
+            )
+            customers = {one: by_key for one, by_key in customers.items() if by_key}

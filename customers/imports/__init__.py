@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from customers import fields
-from customers.imports import cells, receiving, running, values
+from customers.imports import layouts, receiving, running, values
 from customers.imports.options import CustomerOptions, OptionError, Options
 from customers.imports.reports import error_file, example_file
 from customers.imports.running import APPLY, CHECK, StateError, discard, resume, stop
@@ -63,7 +63,7 @@ def create(
     run = Import(
         kind=ImportKind.CUSTOMER_FIELDS, file_name=name, options=given, created_by=created_by
     )
-    return receiving.receive(run, file, [cells.CUSTOMER_ID], values.describe)
+    return receiving.receive(run, file, [layouts.CUSTOMER_ID], values.describe)
 
 
 def start_check(import_id: int) -> None:

@@ -1,46 +1,18 @@
-"""Lines of a file of customers' values: where their cells stand, and what they say together."""
+"""What the lines of a file of customers' values say together."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TypeAlias
 
 from customers.imports.columns import UNKNOWN, CellError, Column, Columns, CustomerIds, Fault
+from customers.imports.layouts import Layout
 from customers.imports.options import CustomerOptions
-from customers.imports.records import Chunk, Problem, plain
-from customers.imports.uploads import FileError
+from customers.imports.records import Chunk, Problem
+from customers.imports.runs import Found, Runs
 from customers.models import CustomerField
 
-CUSTOMER_ID: Final = "customerid"
-LONG: Final = {"fieldname": "fieldName", "fieldvalue": "fieldValue"}
-ADDED: Final = ("line", "reason")  # the columns that a file of errors begins with
-
-
-class Layout(NamedTuple):
-    """Which column holds what: name and value in two columns, or a column for each field."""
-
-    customer: int
-    name: int | None
-    value: int | None
-    fields: Mapping[int, str]  # column → field, or what might be one
-
-
-def find_layout(columns: Sequence[str]) -> Layout:
-    """Find out which columns hold what. Raises `FileError` if there is no customerId."""
-    own = range(len(ADDED) if tuple(columns[: len(ADDED)]) == ADDED else 0, len(columns))
-    at = {plain(columns[index]): index for index in reversed(own)}
-    if CUSTOMER_ID not in at:
-        raise FileError(
-            "The first line must name the columns, and one of them must be customerId. "
-            f"It names: {', '.join(columns)[:200]}."
-        )
-    missing = [name for name in LONG if name not in at]
-    if len(missing) == 1:
-        raise FileError(f"The column {LONG[missing[0]]} is missing.")
-    if not missing:
-        return Layout(at[CUSTOMER_ID], at["fieldname"], at["fieldvalue"], {})
-    others = {index: columns[index] for index in own if index != at[CUSTOMER_ID]}
-    return Layout(at[CUSTOMER_ID], None, None, others)
+Records: TypeAlias = Sequence[tuple[int, list[str]]]  # line, cells
 
 
 @dataclass
@@ -51,7 +23,7 @@ class Batch:
     chunk gives anew, `unknown` the values of what is no field.
     """
 
-    customers: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    customers: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     problems: list[Problem] = field(default_factory=list)
     lines: int = 0
     repeated: int = 0
@@ -72,33 +44,51 @@ class Reader:
         options: CustomerOptions,
         known: Mapping[str, CustomerField],
         strangers: Collection[str] = (),
+        runs: Runs | None = None,
     ) -> None:
         self.layout = layout
         self.customer_ids = CustomerIds(strangers)
         self.columns = Columns(options, known)
         self.batch = Batch()
         self.given = 0  # values
+        self.runs = runs
 
     def read(self, chunk: Chunk) -> Batch:
-        if self.layout.name is None or self.layout.value is None:
-            self._read_wide(chunk)
-        else:
-            self._read_long(chunk, self.layout.name, self.layout.value)
+        """Read a chunk, which has runs only if it was read by the pattern of our `runs`."""
+        at = 0
+        for run in chunk.runs:
+            self._read_records(chunk.records[at : run.before])
+            at = run.before
+            if self.runs:
+                self._note(self.runs.read(run.text, self.batch.customers))
+        self._read_records(chunk.records[at:])
         batch = self.batch
         batch.problems = sorted(batch.problems + chunk.problems, key=lambda each: each.line)
         batch.repeated = self.given - sum(map(len, batch.customers.values()))
         batch.unknown.update(p.about for p in batch.problems if p.code == UNKNOWN)
+        batch.examples.update(self.runs.examples if self.runs else {})
         for column in self.columns.values():
             if text := next((text for text, value in column.items() if value), None):
                 batch.examples[column.name] = text
         return batch
 
-    def _read_long(self, chunk: Chunk, name_at: int, value_at: int) -> None:
+    def _note(self, found: Found) -> None:
+        self.batch.lines += found.lines
+        self.given += found.given
+        self.batch.unknown.update(found.unknown)
+
+    def _read_records(self, records: Records) -> None:
+        if self.layout.name is None or self.layout.value is None:
+            self._read_wide(records)
+        else:
+            self._read_long(records, self.layout.name, self.layout.value)
+
+    def _read_long(self, records: Records, name_at: int, value_at: int) -> None:
         customer_at = self.layout.customer
         customer_ids, columns = self.customer_ids, self.columns
         customers = self.batch.customers
         lines = given = 0
-        for line, cells in chunk.records:
+        for line, cells in records:
             try:
                 customer_id = customer_ids[cells[customer_at]]
                 column = columns[cells[name_at]]
@@ -111,17 +101,18 @@ class Reader:
             if value is not None:
                 given += 1
                 values[column.name] = value
-        self.batch.lines, self.given = lines, given
+        self.batch.lines += lines
+        self.given += given
 
-    def _read_wide(self, chunk: Chunk) -> None:
+    def _read_wide(self, records: Records) -> None:
         batch = self.batch
         columns = []
         for at, name in self.layout.fields.items():
             try:
                 columns.append((at, self.columns[name]))
             except CellError:
-                batch.unknown[name] = sum(1 for _, cells in chunk.records if cells[at].strip())
-        for line, cells in chunk.records:
+                batch.unknown[name] += sum(1 for _, cells in records if cells[at].strip())
+        for line, cells in records:
             values, faults = _read_cells(cells, columns)
             try:
                 customer_id = self.customer_ids[cells[self.layout.customer]]

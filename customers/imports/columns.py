@@ -113,7 +113,7 @@ class Columns(dict[str, "Column"]):
         nothing = "null" if self.options.empty == "clear" else None
         plain = _PLAIN[FieldType(field.type)]
         if field.type == FieldType.NUMBER and self.options.numbers != NUMBERS[0]:
-            plain = re.compile("[0-9]{1,3}").fullmatch
+            plain = re.compile("0|[1-9][0-9]{0,2}").fullmatch
 
         def read(text: str) -> str:
             return exact.dumps(fields.parse_value(field, style(text)))

@@ -1,8 +1,9 @@
 """Records of a CSV file, chunk by chunk, each with its line; damaged ones do not hide the rest."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Final, NamedTuple
 
 from customers.imports.uploads import NO_TEXT, FileError
@@ -11,6 +12,8 @@ CHUNK_BYTES: Final = 2 << 20
 MAX_RECORD_BYTES: Final = 1 << 20
 MAX_RECORD_LINES: Final = 1_000
 MAX_COLUMNS: Final = 1_000
+MAX_RUN_LINE: Final = 10_000  # characters; longer lines are looked at one by one
+_AT_MOST: Final = 256  # lines that are looked at one by one before a run is tried for again
 _SHOWN: Final = 1_000  # characters of a cell that is far too long
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
@@ -32,15 +35,38 @@ class Problem(NamedTuple):
     about: str = ""
 
 
+class Run(NamedTuple):
+    """Lines in a row that all match the pattern which the chunk was read by."""
+
+    before: int  # it stands before this one of the chunk's records
+    line: int
+    text: str
+
+
 @dataclass
 class Chunk:
     """Some whole records of a file, and where the next chunk begins."""
 
     records: list[tuple[int, list[str]]] = field(default_factory=list)  # line, cells
+    runs: list[Run] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     next_offset: int = 0
     next_line: int = 1
     is_last: bool = False
+
+    def without_runs(self, delimiter: str) -> "Chunk":
+        """Return the same chunk with the lines of its runs among its records."""
+        chunk = replace(self, records=[], runs=[])
+        at = 0
+        for run in self.runs:
+            chunk.records += self.records[at : run.before]
+            lines = run.text.replace('"', "").split("\n")[:-1]
+            chunk.records += [
+                (line, text.split(delimiter)) for line, text in enumerate(lines, run.line)
+            ]
+            at = run.before
+        chunk.records += self.records[at:]
+        return chunk
 
 
 class Header(NamedTuple):
@@ -113,9 +139,18 @@ def _refuse_unclear(columns: Sequence[str]) -> None:
 
 
 def read_chunk(
-    file: IO[bytes], header: Header, offset: int, line: int, size: int = CHUNK_BYTES
+    file: IO[bytes],
+    header: Header,
+    offset: int,
+    line: int,
+    size: int = CHUNK_BYTES,
+    pattern: re.Pattern[str] | None = None,
 ) -> Chunk:
-    """Read about `size` bytes of whole records from `offset`, where line `line` begins."""
+    """Read about `size` bytes of whole records from `offset`, where line `line` begins.
+
+    Lines in a row of which `pattern` matches all are not cut into cells: they make a `Run`. It may
+    match whole lines only, each of them a record of as many cells as the header.
+    """
     file.seek(offset)
     data = file.read(size)
     if len(data) == size and not data.endswith(b"\n"):
@@ -126,9 +161,9 @@ def read_chunk(
     if not is_last and not data.endswith(b"\n"):
         return _skip_line(file, data, line)
     reader = _Reader(data, header, line, is_last=is_last)
-    chunk = reader.read()
+    chunk = reader.read(pattern)
     if chunk.next_line == line and not is_last:  # less than one record
-        return read_chunk(file, header, offset, line, 2 * size)
+        return read_chunk(file, header, offset, line, 2 * size, pattern)
     chunk.next_offset = offset + reader.read_bytes()
     return chunk
 
@@ -139,7 +174,7 @@ def _skip_line(file: IO[bytes], start: bytes, line: int) -> Chunk:
         pass
     problem = _too_long(line, [start[:_SHOWN].decode("utf-8", "replace")])
     offset = file.tell()
-    return Chunk([], [problem], offset, line + 1, is_last=not file.read(1))
+    return Chunk([], [], [problem], offset, line + 1, is_last=not file.read(1))
 
 
 def _too_long(line: int, cells: Sequence[str]) -> Problem:
@@ -156,26 +191,59 @@ class _Reader:
         self.lines = self.text.split("\n")
         if not self.lines[-1]:
             self.lines.pop()
-        self.is_clean &= max(map(len, self.lines), default=0) <= MAX_RECORD_BYTES
+        longest = max(map(len, self.lines), default=0)
+        self.is_clean &= longest <= MAX_RECORD_BYTES
+        self.has_runs = longest <= MAX_RUN_LINE
         self.size = len(data)
         self.header = header
         self.line = line
         self.chunk = Chunk(is_last=is_last)
-        self.done = len(self.lines)  # of our lines
+        self.done = 0  # of our lines
+        self.feed = _Feed(self.lines)
 
-    def read(self) -> Chunk:
+    def read(self, pattern: re.Pattern[str] | None = None) -> Chunk:
         """Sort the records into those with a cell for each column, and the problems."""
+        if pattern is None or not self.has_runs:
+            self._read_records(len(self.lines))
+        else:
+            self._read_runs(pattern)
+        self.chunk.next_line = self.line + self.done
+        return self.chunk
+
+    def _read_runs(self, pattern: re.Pattern[str]) -> None:
+        """Look for runs; what stands between them is read record by record.
+
+        Where runs are rare, they are looked for less and less often.
+        """
+        at, patience = 0, 1
+        is_going_on = True
+        while is_going_on and self.done < len(self.lines):
+            found = pattern.match(self.text, at)
+            if found and found.end() > at:
+                text = self.text[at : found.end()]
+                run = Run(len(self.chunk.records), self.line + self.done, text)
+                self.chunk.runs.append(run)
+                self.done += text.count("\n")
+                at, patience = found.end(), 1
+            if self.done < len(self.lines):
+                start = self.done
+                is_going_on = self._read_records(start + patience)
+                at += sum(map(len, self.lines[start : self.done])) + self.done - start
+                patience = min(2 * patience, _AT_MOST)
+
+    def _read_records(self, until: int) -> bool:
+        """Read records up to about this line of ours; return whether there may be more."""
         width = len(self.header.columns)
         is_clean = self.is_clean
         append = self.chunk.records.append
-        records = self._quoted() if '"' in self.text else self._unquoted()
+        records = self._quoted(until) if '"' in self.text else self._unquoted(until)
+        start = self.done
         for record in records:
             if len(record[1]) == width and is_clean:
                 append(record)
             else:
                 self._examine(Record(*record), width)
-        self.chunk.next_line = self.line + self.done
-        return self.chunk
+        return self.done > start
 
     def read_bytes(self) -> int:
         """Return the size of the lines that were read."""
@@ -184,27 +252,29 @@ class _Reader:
         left = "\n".join(self.lines[self.done :])
         return self.size - len(left.encode("utf-8", "surrogateescape")) - 1
 
-    def _unquoted(self) -> Iterator[tuple[int, list[str]]]:
+    def _unquoted(self, until: int) -> Iterator[tuple[int, list[str]]]:
         delimiter = self.header.delimiter
-        for line, text in enumerate(self.lines, self.line):
+        start, self.done = self.done, min(until, len(self.lines))
+        for line, text in enumerate(self.lines[start : self.done], self.line + start):
             yield line, text.split(delimiter)
 
-    def _quoted(self) -> Iterator[tuple[int, list[str]]]:
-        feed = _Feed(self.lines)
+    def _quoted(self, until: int) -> Iterator[tuple[int, list[str]]]:
+        feed = self.feed
+        feed.at = self.done
         reader = self._csv(feed)
-        while feed.at < len(self.lines):
+        while feed.at < min(until, len(self.lines)):
             start = feed.begin()
             try:
                 cells = next(reader)
             except csv.Error:
                 if feed.at == len(self.lines) and not (feed.is_closed or self.chunk.is_last):
-                    self.done = start  # the record may go on in the next chunk
-                    return
+                    return  # the record may go on in the next chunk
                 self._refuse(start, is_closed=feed.is_closed)
                 feed.at = start + 1
                 reader = self._csv(feed)
             else:
                 yield self.line + start, cells
+            self.done = feed.at
 
     def _csv(self, feed: "_Feed") -> Iterator[list[str]]:
         return csv.reader(feed, delimiter=self.header.delimiter, strict=True)

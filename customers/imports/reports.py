@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from customers.imports import cells, columns, sql
+from customers.imports import columns, layouts, sql
 from customers.imports.records import Problem
 from customers.models import CustomerField, FieldType, Import, ImportProblem
 
@@ -103,7 +103,7 @@ def error_file(run: Import) -> Iterator[str]:
     """
     yield "\ufeff"  # so that spreadsheet programs see that it is UTF-8
     delimiter = run.format.get("delimiter", ",")
-    yield _line([*cells.ADDED, *run.format.get("columns", [])], delimiter)
+    yield _line([*layouts.ADDED, *run.format.get("columns", [])], delimiter)
     for problem in ImportProblem.objects.filter(source=run).order_by("line", "id").iterator():
         yield _line([str(problem.line), problem.message, *problem.row], delimiter)
 

@@ -7,8 +7,10 @@ killed for taking too long. Whatever dies, the next task goes on behind the last
 import contextlib
 import gc
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from django.core.files.storage import default_storage
@@ -25,7 +27,15 @@ SLICE: Final = 20.0  # seconds that one task works; the queue kills it after 60
 ATTEMPTS: Final = 5  # at a chunk that others get in the way of
 _PASSING: Final = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
 
-Handler: TypeAlias = Callable[[Import, Chunk], Tally]
+
+class Work(NamedTuple):
+    """How to handle a chunk, and the pattern of the lines whose cells it need not see."""
+
+    handle: Callable[[Chunk], Tally]
+    pattern: re.Pattern[str] | None = None
+
+
+Prepare: TypeAlias = Callable[[Import], Work]
 logger = logging.getLogger(__name__)
 
 
@@ -73,7 +83,7 @@ def start_again(import_id: int, options: Mapping[str, Any]) -> None:
     _enqueue(run, CHECK)
 
 
-def work(import_id: int, phase: Phase, handle: Handler) -> None:
+def work(import_id: int, phase: Phase, prepare: Prepare) -> None:
     """Do what one task may do of a phase; called with a phase that is over, do nothing.
 
     Of several tasks for one import all but one end at once.
@@ -82,19 +92,24 @@ def work(import_id: int, phase: Phase, handle: Handler) -> None:
         return
     try:
         with _rare_collection():
-            _work(import_id, phase, handle)
+            _work(import_id, phase, prepare)
     finally:
         sql.unlock(import_id)
 
 
-def _work(import_id: int, phase: Phase, handle: Handler) -> None:
+def by_records(handle: Callable[[Import, Chunk], Tally]) -> Prepare:
+    """Let a function work on chunks whose lines are all cut into cells."""
+    return lambda run: Work(partial(handle, run))
+
+
+def _work(import_id: int, phase: Phase, prepare: Prepare) -> None:
     deadline = time.monotonic() + SLICE
     _begin_if_due(import_id, phase)
     failures = 0
     is_going_on = True
     while is_going_on:
         try:
-            is_going_on = _step(import_id, phase, handle, deadline)
+            is_going_on = _step(import_id, phase, prepare, deadline)
             failures = 0
         except OperationalError as error:
             failures += 1
@@ -115,15 +130,16 @@ def _begin_if_due(import_id: int, phase: Phase) -> None:
 
 
 @transaction.atomic
-def _step(import_id: int, phase: Phase, handle: Handler, deadline: float) -> bool:
+def _step(import_id: int, phase: Phase, prepare: Prepare, deadline: float) -> bool:
     """Work on the next chunk; return whether this task should go on."""
     run = Import.objects.select_for_update().filter(pk=import_id).first()
     if run is None or run.state != phase.state:
         return False
     with default_storage.open(str(run.file.name), "rb") as file:
         place = run.offset, run.lines_done + 1
-        chunk = records.read_chunk(file, header(run), *place, records.CHUNK_BYTES)
-    reports.add(run, handle(run, chunk))
+        todo = prepare(run)
+        chunk = records.read_chunk(file, header(run), *place, records.CHUNK_BYTES, todo.pattern)
+    reports.add(run, todo.handle(chunk))
     run.offset, run.lines_done = chunk.next_offset, chunk.next_line - 1
     if chunk.is_last:
         _end(run, phase)

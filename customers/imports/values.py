@@ -1,17 +1,21 @@
 """Files of customers' values: what a chunk does when its import is checked, and when applied."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from customers import fields, spelling
-from customers.imports import cells, sql, storing
+from customers.imports import layouts, sql, storing
 from customers.imports.cells import Batch, Reader
+from customers.imports.layouts import Layout
 from customers.imports.options import CustomerOptions
 from customers.imports.records import Chunk
 from customers.imports.reports import GROUPS, Tally
+from customers.imports.running import Work
+from customers.imports.runs import Runs
 from customers.models import CustomerField, Import
 
 _COUNTED: Final = 1  # bit of what is remembered of a customer; the others stand for fields
@@ -19,15 +23,51 @@ _COUNTED: Final = 1  # bit of what is remembered of a customer; the others stand
 
 def describe(columns: Sequence[str]) -> dict[str, Any]:
     """Say in which of three ways a file is laid out. Raises `FileError`."""
-    layout = cells.find_layout(columns)
+    layout = layouts.find(columns)
     wide = "wide" if layout.fields else "ids"
     return {"layout": wide if layout.name is None else "long"}
 
 
-def check(run: Import, chunk: Chunk) -> Tally:
-    """Count what the chunk would do."""
+def check(run: Import) -> Work:
+    """Prepare to count what a chunk would do."""
+    return _work(run, _check)
+
+
+def apply(run: Import) -> Work:
+    """Prepare to write what a chunk says onto customers."""
+    return _work(run, _apply)
+
+
+class _Context(NamedTuple):
+    run: Import
+    layout: Layout
+    options: CustomerOptions
+    known: Mapping[str, CustomerField]
+    runs: Runs
+
+    def read(self, chunk: Chunk) -> Batch:
+        reader = Reader(self.layout, self.options, self.known, runs=self.runs)
+        batch = reader.read(chunk)
+        if self.options.create_missing:
+            return batch
+        strangers = batch.customers.keys() - sql.select_owners([*batch.customers]).keys()
+        if not strangers:
+            return batch
+        chunk = chunk.without_runs(self.runs.delimiter)
+        return Reader(self.layout, self.options, self.known, strangers).read(chunk)
+
+
+def _work(run: Import, handle: Callable[[_Context, Chunk], Tally]) -> Work:
+    layout = layouts.find(run.format["columns"])
+    options = CustomerOptions.read(run.options)
     known = fields.known()
-    batch = _read(run, chunk, known)
+    runs = Runs(run.format["columns"], run.format["delimiter"], layout, options, known)
+    context = _Context(run, layout, options, known, runs)
+    return Work(partial(handle, context), runs.pattern)
+
+
+def _check(context: _Context, chunk: Chunk) -> Tally:
+    run, known, batch = context.run, context.known, context.read(chunk)
     owners = sql.select_owners([*batch.customers])
     tally = _tally(batch, known)
     fresh = _remember(run, batch, known, batch.customers, tally)
@@ -35,26 +75,14 @@ def check(run: Import, chunk: Chunk) -> Tally:
     return tally
 
 
-def apply(run: Import, chunk: Chunk) -> Tally:
-    """Write what the chunk says onto customers."""
-    known = fields.known()
-    batch = _read(run, chunk, known)
+def _apply(context: _Context, chunk: Chunk) -> Tally:
+    run, known, batch = context.run, context.known, context.read(chunk)
     stored = storing.store(batch.customers, source=f"import “{run.file_name}”")
     tally = _tally(batch, known)
     fresh = _remember(run, batch, known, stored.created | stored.updated, tally)
     tally.created = len(stored.created)
     tally.updated = len(fresh - stored.created)
     return tally
-
-
-def _read(run: Import, chunk: Chunk, known: Mapping[str, CustomerField]) -> Batch:
-    layout = cells.find_layout(run.format["columns"])
-    options = CustomerOptions.read(run.options)
-    batch = Reader(layout, options, known).read(chunk)
-    if options.create_missing:
-        return batch
-    strangers = batch.customers.keys() - sql.select_owners([*batch.customers]).keys()
-    return Reader(layout, options, known, strangers).read(chunk) if strangers else batch
 
 
 def _tally(batch: Batch, known: Mapping[str, CustomerField]) -> Tally:

@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from cdp import figures
-from customers import imports
+from customers import imports, search
 from customers.models import Customer, Import
 from events.models import Event
 
@@ -22,6 +22,7 @@ def nina(make_customer, make_field, make_event):
     for number in range(30):
         make_event("Page Viewed", nina, properties={"path": f"/page-{number}"})
     make_event("Order Completed", nina, amount="1234.50")
+    search.rebuild()
     return nina
 
 
@@ -38,7 +39,7 @@ def test_every_page_opens_without_an_error_and_without_leaving_the_machine(admin
 def test_search_opens_a_profile_and_an_edit_is_seen_there(admin, nina):
     page = admin.page
     admin.open("customers/customer/")
-    page.get_by_placeholder("Name, CustomerId, e-mail").fill("weber")
+    page.get_by_placeholder("Name, CustomerId, e-mail, phone").fill("weber")
     page.keyboard.press("Enter")
     page.get_by_role("row", name="Nina Weber").locator("td").last.click()
     page.get_by_role("heading", name="Nina Weber", level=2).wait_for()

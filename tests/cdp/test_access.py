@@ -30,10 +30,18 @@ SCOPES = {
         "delete": "customers:write",
     },
     "customers/1/changes/": {"get": "customers:read"},
+    "customers/1/consents/": {"get": "consents:read"},
+    "customers/1/consent-history/": {"get": "consents:read"},
+    "consent-purposes/": {m: f"consents:{r}" for m, r in READ_WRITE.items()},
+    "consent-purposes/x/": {m: f"consents:{r}" for m, r in ONE.items()},
+    "consents/": {m: f"consents:{r}" for m, r in (READ_WRITE | {"put": "write"}).items()},
+    "suppressions/": {m: f"consents:{r}" for m, r in (READ_WRITE | {"delete": "write"}).items()},
     "customers/1/events/": {"get": "events:read"},
     "customers/1/export/": {"get": "customers:read events:read segments:read activation:read"},
     "customers/1/identifiers/": {"get": "customers:read"},
-    "customers/1/merges/": {"get": "customers:read"},
+    "customers/1/identifiers/detach/": {"get": "customers:read", "post": "customers:write"},
+    "customers/1/merges/": {"get": "customers:read", "post": "customers:write"},
+    "customers/1/merges/1/undo/": {"get": "customers:read", "post": "customers:write"},
     "customers/1/memberships/": {"get": "segments:read"},
     "customers/1/explain/": {"get": "segments:read"},
     "events/": {"get": "events:read"},
@@ -78,7 +86,7 @@ SCOPES = {
 }
 NOWHERE = ""  # every other address
 PUBLIC = {"schema/", "docs/", NOWHERE}
-SAMPLES = {"pk": "1", "name": "x", "key": "x"}
+SAMPLES = {"pk": "1", "merge_id": "1", "name": "x", "key": "x"}
 
 
 def addresses(patterns, prefix=""):

@@ -17,8 +17,9 @@ from schemathesis.specs.openapi import checks
 from activation import destinations, outbox, triggers
 from activation.models import Destination, Trigger
 from cdp import apikeys
-from customers import imports
+from customers import consent, imports, suppression
 from events.models import Quarantine
+from tests.makers import NOON
 
 EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60")) // 12  # of each operation
 
@@ -45,6 +46,11 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
     """What is there to be read and changed: {resource: parameters of its paths}."""
     make_field("age", "number")
     customer = make_customer("a", fields={"age": 40})
+    absorbed = make_customer(merged_into=customer)
+    merge = customer.merges.create(absorbed_id=absorbed.pk, cause="x", identifiers=[])
+    decision = consent.Decision(customer.pk, "mail", granted=True, at=NOON)
+    consent.record([decision], source="test")
+    suppression.add("email", ["a@example.com"], "manual", "test")
     segment = make_segment({"field": "age", "op": "at_least", "value": 18}, "x")
     settings.DEMO = True  # opens loopback, where nobody listens
     destination = Destination(key="x", name="X", config={"url": "http://127.0.0.1:9/"})
@@ -56,7 +62,8 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
     run = imports.create(BytesIO(b"customerId,age\n1,2\n"), name="ages.csv")
     return {
         "customer-fields": {"name": "age"},
-        "customers": {"id": customer.pk},
+        "customers": {"id": customer.pk, "merge_id": merge.id},
+        "consent-purposes": {"key": "mail"},
         "imports": {"id": run.pk},
         "segments": {"key": "x"},
         "sources": {"key": "x"},

@@ -1,14 +1,20 @@
 """Cells of a file mean what the same text means over the API."""
 
+import csv
+import io
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from customers import exact, fields
 from customers.fields import FieldValueError
-from customers.imports.cells import Layout, Reader
+from customers.imports import layouts
+from customers.imports.cells import Reader
 from customers.imports.columns import escaped, unescaped
+from customers.imports.layouts import Layout
 from customers.imports.options import CustomerOptions
-from customers.imports.records import Chunk
+from customers.imports.records import Chunk, Header, read_chunk
+from customers.imports.runs import Runs
 from customers.models import CustomerField, FieldType
 
 CELLS = st.one_of(
@@ -61,3 +67,77 @@ def test_columns_are_read_by_their_name_alone():
         (4, "unknown_field", "IT"),
     ]
     assert 'Did you mean "it"?' in batch.problems[1].message
+
+
+LINES = st.lists(
+    st.tuples(
+        st.one_of(
+            st.sampled_from(["C1", "7", "a@b.ch", "Test", "0", "00", "-1", " C2", "nil", "C0"]),
+            st.from_regex(r"[A-Za-z0-9_.:@-]{1,8}", fullmatch=True),
+        ),
+        st.sampled_from(["text", "number", "time", "flag", "Text", "nope", "mapped", " text"]),
+        st.one_of(CELLS, st.sampled_from(["", "Anna", "1.50", "1980-05-01", "31.12.1999", "no"])),
+    ),
+    max_size=12,
+)
+FIELDS = {
+    name: CustomerField(name=name, type=kind)
+    for name, kind in zip(["text", "number", "time", "flag"], FieldType.values, strict=True)
+}
+OPTIONS = st.builds(
+    CustomerOptions,
+    numbers=st.sampled_from(["1234.5", "1'234.50"]),
+    dates=st.sampled_from(["iso", "dd.mm.yyyy"]),
+    empty=st.sampled_from(["leave", "clear"]),
+    fields=st.just({"mapped": "text"}),
+)
+
+
+def read(lines, columns, options, delimiter, *, by_runs):
+    """What a chunk of these lines says, with runs or cell by cell."""
+    file = io.StringIO()
+    csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(lines)
+    layout = layouts.find(columns)
+    runs = Runs(columns, delimiter, layout, options, FIELDS)
+    header = Header(columns, delimiter, 0, 1)
+    pattern = runs.pattern if by_runs else None
+    content = io.BytesIO(file.getvalue().replace("\r", " ").encode())
+    chunk = read_chunk(content, header, 0, 1, 1 << 20, pattern)
+    spread = chunk.without_runs(delimiter)
+    batch = Reader(layout, options, FIELDS, runs=runs if by_runs else None).read(chunk)
+    problems = [(p.line, p.code, p.message, [*p.cells], p.about) for p in batch.problems]
+    said = (batch.customers, problems, batch.lines, batch.repeated, +batch.unknown)
+    return said, spread.records
+
+
+@given(LINES, OPTIONS, st.sampled_from(",;|"))
+def test_runs_of_lines_mean_what_their_cells_do(lines, options, delimiter):
+    columns = ["customerId", "fieldName", "fieldValue"]
+    assert read(lines, columns, options, delimiter, by_runs=True) == read(
+        lines, columns, options, delimiter, by_runs=False
+    )
+
+
+@given(LINES, OPTIONS, st.sampled_from(",;|"))
+def test_runs_of_lines_mean_what_their_cells_do_in_a_wide_file(lines, options, delimiter):
+    columns = ["text", "number", "customerId", "flag", "nope"]
+    rows = [
+        (value, number, who, flag, name)
+        for (who, name, value), (_, _, number), (_, _, flag) in zip(
+            lines, lines[::-1], lines[1:] + lines[:1], strict=True
+        )
+    ]
+    assert read(rows, columns, options, delimiter, by_runs=True) == read(
+        rows, columns, options, delimiter, by_runs=False
+    )
+
+
+def test_most_lines_are_read_in_runs():
+    columns = ["customerId", "fieldName", "fieldValue"]
+    options = CustomerOptions()
+    runs = Runs(columns, ",", layouts.find(columns), options, FIELDS)
+    text = 'C1,text,Zoë Müller\n7,number,1.50\nC1,time,1980-05-01\n"C2","flag",yes\n'
+    file = io.BytesIO((text + "C3,number,oops\n" + text).encode())
+    chunk = read_chunk(file, Header(columns, ",", 0, 1), 0, 1, 1 << 20, runs.pattern)
+    assert [(run.before, run.line, run.text) for run in chunk.runs] == [(0, 1, text), (1, 6, text)]
+    assert chunk.records == [(5, ["C3", "number", "oops"])]

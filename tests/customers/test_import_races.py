@@ -47,9 +47,9 @@ def at_once(*works):
 def test_second_worker_of_an_import_stands_back():
     run = upload(f"c{n},city,Bern\n" for n in range(100))
 
-    def apply(run, chunk):
+    def apply(run):
         at_once(lambda: imports.apply(run.pk))
-        return values.apply(run, chunk)
+        return values.apply(run)
 
     running.work(run.pk, running.APPLY, apply)
     run.refresh_from_db()

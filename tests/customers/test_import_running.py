@@ -72,12 +72,17 @@ def test_import_goes_on_behind_the_last_chunk_committed(monkeypatch, dying):
     run = upload()
     calls = []
 
-    def apply(run, chunk):
-        tally = values.apply(run, chunk)
-        calls.append(chunk.next_offset)
-        if len(calls) == dying:
-            raise Killed
-        return tally
+    def apply(run):
+        work = values.apply(run)
+
+        def handle(chunk):
+            tally = work.handle(chunk)
+            calls.append(chunk.next_offset)
+            if len(calls) == dying:
+                raise Killed
+            return tally
+
+        return work._replace(handle=handle)
 
     with pytest.raises(Killed):
         running.work(run.pk, running.APPLY, apply)
@@ -141,10 +146,10 @@ def test_deadlock_is_tried_again(monkeypatch):
     run = upload()
     troubles = [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure]
 
-    def apply(run, chunk):
+    def apply(run):
         if troubles:
             raise OperationalError from troubles.pop()()
-        return values.apply(run, chunk)
+        return values.apply(run)
 
     running.work(run.pk, running.APPLY, apply)
     assert result(run) == WHOLE
@@ -153,7 +158,7 @@ def test_deadlock_is_tried_again(monkeypatch):
 def test_loss_of_the_database_is_left_to_the_next_task():
     run = upload()
 
-    def apply(run, chunk):
+    def apply(run):
         raise OperationalError("the connection is lost")
 
     with pytest.raises(OperationalError):
@@ -164,7 +169,7 @@ def test_loss_of_the_database_is_left_to_the_next_task():
 
 def test_failure_is_said_and_can_be_tried_again(caplog):
     run = upload()
-    running.work(run.pk, running.APPLY, lambda run, chunk: 1 / 0)
+    running.work(run.pk, running.APPLY, lambda run: 1 / 0)
     run.refresh_from_db()
     assert run.state == ImportState.FAILED
     assert "unforeseen" in run.error

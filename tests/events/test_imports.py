@@ -108,7 +108,7 @@ def test_import_cut_short_gives_each_event_once(upload, make_source, monkeypatch
         return tally
 
     with pytest.raises(KeyboardInterrupt):
-        running.work(made.pk, running.APPLY, dying)
+        running.work(made.pk, running.APPLY, running.by_records(dying))
     imports.apply(made.pk)
     while pipeline.ingest(pipeline.BATCH):
         pass

@@ -87,9 +87,10 @@ def test_source_that_creates_fields_creates_them(tell, source):
 
 
 def test_group_tells_about_the_company(tell, make_field):
+    make_field("group.id")
     make_field("group.name")
     tell({"type": "group", "userId": "u1", "groupId": "g1", "traits": {"name": "Acme", "size": 9}})
-    assert Customer.objects.get().fields == {"group.name": "Acme"}
+    assert Customer.objects.get().fields == {"group.id": "g1", "group.name": "Acme"}
     assert [row.name for row in DiscoveredField.objects.all()] == ["group.size"]
 
 
