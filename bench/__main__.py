@@ -1,13 +1,20 @@
 """Run the rows and print them as a Markdown table: python -m bench --customers 1000000 …"""
 
 import argparse
+import os
 import platform
 from collections.abc import Iterable
+from pathlib import Path
 
-from bench import evaluation, ground, refreshing
-from bench.ground import Row
+from bench import evaluation, ground, refreshing, river
+from bench.ground import Row, Size
 
-BENCHES = {"evaluation": evaluation.run, "refreshing": refreshing.run}
+BENCHES = {
+    "store": river.store,
+    "river": river.run,
+    "evaluation": evaluation.run,
+    "refreshing": refreshing.run,
+}
 
 
 def main() -> None:
@@ -15,13 +22,20 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*BENCHES, []], help="all if none is named")
     parser.add_argument("--customers", type=int, default=100_000)
     parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--keep", type=Path, help="use the database in this directory, keep it")
     options = parser.parse_args()
-    print(f"{platform.machine()}, {options.customers:,} customers, {options.events:,} events\n")
+    size = Size(options.customers, options.events)
+    print(f"{machine()}; {size.customers:,} customers, {size.events:,} events\n")
     print("| row | figure | against | ratio | goal |\n| --- | --- | --- | --- | --- |")
-    with ground.database():
-        ground.populate(options.customers, options.events)
+    with ground.database(options.keep):
+        ground.populate(size)
         for name in options.names or BENCHES:
-            show(BENCHES[name]())
+            show(BENCHES[name](size))
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GB"
 
 
 def show(rows: Iterable[Row]) -> None:

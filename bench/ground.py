@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -23,21 +24,37 @@ class Row(NamedTuple):
 
     what: str
     figure: str
-    against: str
-    ratio: float | None
-    goal: str
+    against: str = ""
+    ratio: float | None = None
+    goal: str = ""
+
+
+class Size(NamedTuple):
+    """How much there is to work on."""
+
+    customers: int
+    events: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is only to be seen that the scripts run."""
+        return self.customers < 50_000
 
 
 @contextlib.contextmanager
-def database() -> Iterator[None]:
-    """A migrated database, with durability on as in production; gone at the end."""
-    with (
-        tempfile.TemporaryDirectory(prefix="cdp-bench-") as directory,
-        embedded.running(Path(directory)) as url,
-    ):
+def database(keep: Path | None = None) -> Iterator[Path]:
+    """A migrated database in a directory, with durability on as in production.
+
+    It is gone at the end unless it is kept; one that was kept is used again.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = keep or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="cdp-bench-"))
+        )
+        url = stack.enter_context(embedded.running(directory))
         os.environ |= {
             "DATABASE_URL": url,
-            "CDP_DATA_DIR": directory,
+            "CDP_DATA_DIR": str(directory),
             "DJANGO_SETTINGS_MODULE": "cdp.settings",
         }
         import django
@@ -47,21 +64,28 @@ def database() -> Iterator[None]:
         from django.db import connection
 
         call_command("migrate", verbosity=0)
-        yield
+        yield directory
         connection.close()
 
 
-def populate(customers: int, events: int) -> None:
+def populate(size: Size) -> None:
     """Fill with customers and their events of the last 400 days: zipf names, log-normal activity.
 
-    The figures are deterministic but for the instant, which is now.
+    The figures are deterministic but for the instant, which is now. A database that holds
+    customers already stays as it is.
     """
     from django.db import connection
 
+    from customers.models import Customer
+
+    if Customer.objects.exists():
+        return
     with connection.cursor() as cursor:
         cursor.execute("SELECT setseed(0.42)")
-        cursor.execute(CUSTOMERS, {"customers": customers})
-        make_events(customers, events)
+        cursor.execute(FIELDS)
+    add_customers(size.customers)
+    make_events(size.customers, size.events)
+    with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
 
 
@@ -80,21 +104,39 @@ def make_events(customers: int, events: int) -> None:
         cursor.execute(EVENTS, {"customers": customers, "events": events, "kinds": 40})
 
 
-CUSTOMERS = """
-    INSERT INTO customers_customer (external_id, fields, first_seen_at, last_seen_at)
-    SELECT CASE WHEN n %% 5 > 0 THEN 'C' || n END,
-           jsonb_build_object(
-               'city', (ARRAY['Basel', 'Bern', 'Genève', 'Lausanne', 'Lugano', 'Zürich'])
-                           [1 + n %% 6],
-               'points', n %% 1000,
-               'birthday', to_char(timestamp '1950-01-01' + n %% 20000 * interval '1 day',
-                                   'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-               'newsletter', n %% 3 = 0),
-           now() - interval '400 days', now()
-    FROM generate_series(1, %(customers)s) n;
+def add_customers(count: int) -> None:
+    """Have `count` more, four in five with a CustomerId, the others with an anonymous id only."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(CUSTOMERS, {"count": count})
+
+
+FIELDS = """
     INSERT INTO customers_customerfield (name, type) VALUES
         ('city', 'string'), ('points', 'number'), ('birthday', 'datetime'),
-        ('newsletter', 'boolean');
+        ('newsletter', 'boolean')
+"""
+CUSTOMERS = """
+    WITH made AS (
+        INSERT INTO customers_customer (external_id, fields, first_seen_at, last_seen_at)
+        SELECT CASE WHEN n %% 5 > 0 THEN 'C' || n END,
+               jsonb_build_object(
+                   'city', (ARRAY['Basel', 'Bern', 'Genève', 'Lausanne', 'Lugano', 'Zürich'])
+                               [1 + n %% 6],
+                   'points', n %% 1000,
+                   'birthday', to_char(timestamp '1950-01-01' + n %% 20000 * interval '1 day',
+                                       'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                   'newsletter', n %% 3 = 0),
+               now() - interval '400 days', now()
+        FROM (SELECT count(*) AS before FROM customers_customer) AS already,
+             generate_series(before + 1, before + %(count)s) AS n
+        RETURNING id, external_id
+    )
+    INSERT INTO customers_identifier (kind, value, customer_id)
+    SELECT CASE WHEN external_id IS NULL THEN 'anonymous_id' ELSE 'customer_id' END,
+           coalesce(external_id, 'anonymous-' || id), id
+    FROM made
 """
 EVENTS = """
     INSERT INTO events_event (customer_id, name_id, source_id, message_id, came_by, occurred_at,
@@ -116,6 +158,43 @@ EVENTS = """
 """
 
 
+class Spent(NamedTuple):
+    """What some work took, in seconds: by the clock, and of the CPU here and in the database."""
+
+    wall: float
+    client: float
+    server: float
+
+    @property
+    def cpu(self) -> float:
+        return self.client + self.server
+
+
+def spent(work: Callable[[], object]) -> Spent:
+    """Measure work on this thread's connection. Workers of a parallel plan are not counted."""
+    server, client, wall = _server_seconds(), _client_seconds(), time.perf_counter()
+    work()
+    wall = time.perf_counter() - wall
+    return Spent(wall, _client_seconds() - client, _server_seconds() - server)
+
+
+def _client_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _server_seconds() -> float:
+    """The CPU seconds of our backend; the embedded server runs on this machine."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    stat = Path(f"/proc/{connection.connection.info.backend_pid}/stat")
+    if not stat.exists():
+        return 0.0
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def times(work: Callable[[], object], runs: int = 5) -> float:
     """The median seconds of some runs, after one to warm up."""
     work()
@@ -128,10 +207,13 @@ def once(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def interleaved(
-    one: Callable[[], object], other: Callable[[], object], runs: int = 5
-) -> tuple[float, float]:
-    """The median seconds of two competitors that take turns, so that both meet the same machine."""
-    one(), other()
-    pairs = [(once(one), once(other)) for _ in range(runs)]
-    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+def interleaved(*competitors: Callable[[], object], runs: int = 5) -> list[float]:
+    """The median seconds of each competitor; they take turns, so all meet the same machine."""
+    for work in competitors:
+        work()
+    rounds = [[once(work) for work in competitors] for _ in range(runs)]
+    return [statistics.median(column) for column in zip(*rounds, strict=True)]
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from bench import ground
-from bench.evaluation import RULES, last
-from bench.ground import Row
+from bench.ground import Row, Size
+from bench.typical import RULES, last
 
 BATCH = 1_000
 
 
-def run() -> Iterator[Row]:
+def run(size: Size) -> Iterator[Row]:
     from customers import changes
     from customers.models import Customer
     from segments import definitions
