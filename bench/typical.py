@@ -89,7 +89,9 @@ def rule(number: int) -> dict[str, object]:
         case 1 | 2:
             return some | {"op": "at_least", "value": 4 + number % 13}
         case 3:
-            return {"all": [some, {"field": "points", "op": "more_than", "value": number % 1000}]}
+            return {
+                "all": [some, {"field": "points", "op": "more_than", "value": 900 + number % 100}]
+            }
         case 4:
             return {"field": "city", "op": "one_of", "value": ["Bern", f"Village {number}"]}
         case 5:
@@ -101,7 +103,12 @@ def rule(number: int) -> dict[str, object]:
                 | {"where": [{"property": "category", "op": "is", "value": "shoes"}]}
                 | {"op": "at_least", "value": 3 + number % 7}
             )
-    return {"all": [ORDER, {"not": some | {"op": "at_least", "value": 2}}]}
+    return {
+        "all": [
+            ORDER | {"op": "at_least", "value": 2},
+            {"not": some | {"op": "at_least", "value": 2}},
+        ]
+    }
 
 
 def save_segments(count: int) -> None:
@@ -132,7 +139,7 @@ def fill(stretch: int = 25_000) -> None:
         for after in range(0, last_id, stretch):
             now = clock.now()
             bounds = {"after": after, "until": after + stretch}
-            with transaction.atomic():
+            with transaction.atomic(), sql.evaluating():
                 differing = sql.diff(
                     program.out.source(filling.BY_RANGE),
                     program.rows(),

@@ -74,10 +74,13 @@ def names() -> Names:
     )
 
 
-def compile_segments(segments: Sequence[Segment]) -> Program:
-    """Compile segments into one pass over their customers' events."""
+def compile_segments(segments: Sequence[Segment], names_now: Names | None = None) -> Program:
+    """Compile segments into one pass over their customers' events.
+
+    `names_now` saves the queries of `names()` to those who compile several times.
+    """
     trees = parsed(segments)
-    compiler = Compiler(names())
+    compiler = Compiler(names_now or names())
     truths = tuple(
         (segment.pk, compiler.segment(trees[segment.pk], segment.audience)) for segment in segments
     )

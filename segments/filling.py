@@ -51,7 +51,8 @@ def _fill(segment: Segment, until: int) -> None:
         | compiler.clock(now, evaluation.zone())
         | {"after": segment.fill_after, "until": until}
     )
-    differing = sql.diff(source, program.rows(), BY_RANGE, parameters)
+    with sql.evaluating():
+        differing = sql.diff(source, program.rows(), BY_RANGE, parameters)
     entering = _rows(segment, [customer for _, customer, belongs in differing if belongs])
     leaving = _rows(segment, [customer for _, customer, belongs in differing if not belongs])
     memberships.apply(entering, leaving, now, is_silent=True)

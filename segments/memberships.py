@@ -1,14 +1,15 @@
 """Keeping memberships true: after every change, and as time passes."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from customers import changes, survivors
 from customers import clock as database_clock
 from customers.changes import Fact
-from segments import evaluation, sql
+from segments import affected, evaluation, sql
+from segments.affected import Group
 from segments.compiler import clock
 from segments.models import Cause, Segment, SegmentKind, SegmentState
 
@@ -59,48 +60,37 @@ def refresh(facts: Sequence[Fact]) -> list[Transition]:
     for fact in facts:
         if fact.customer_id in survivor_of:
             told[survivor_of[fact.customer_id]].append(fact)
-    segments = _affected({fact.name for fact in facts})
-    transitions = []
-    for start in range(0, len(segments), AT_ONCE):
-        transitions += _refresh(segments[start : start + AT_ONCE], told, now)
-    return transitions
-
-
-def _affected(names: Collection[str]) -> list[Segment]:
-    """The segments by rule that depend on any of these facts."""
-    segments = Segment.objects.filter(kind=SegmentKind.DYNAMIC).order_by("id")
-    return [segment for segment in segments if any(concerns(segment, name) for name in names)]
-
-
-def concerns(segment: Segment, fact: str) -> bool:
-    """Whether a fact may change who belongs to a segment."""
-    if fact in segment.facts or fact == changes.clock(segment.pk):
-        return True
-    if fact == changes.NEW_WITH_FIELDS:
-        return any(own == changes.NEW or own.startswith("field:") for own in segment.facts)
-    if fact.startswith(("merged:", "unmerged:", "everything")):
-        return True
-    return any(own.endswith("*") and fact.startswith(own[:-1]) for own in segment.facts)
-
-
-def _refresh(
-    segments: Sequence[Segment], told: Mapping[int, Sequence[Fact]], now: datetime
-) -> list[Transition]:
-    program = evaluation.compile_segments(segments)
-    source = program.out.source(BY_ID)
-    parameters = program.out.parameters | clock(now, evaluation.zone()) | {"ids": [*told]}
+    segments = [*Segment.objects.filter(kind=SegmentKind.DYNAMIC).order_by("id")]
+    groups = affected.groups(segments, told)
+    if not groups:
+        return []
+    differing = _differing(groups, now)
     by_id = {segment.pk: segment for segment in segments}
-    differing = [
-        (segment_id, customer_id, belongs)
-        for segment_id, customer_id, belongs in sql.diff(source, program.rows(), BY_ID, parameters)
-        if not awaits_fill(by_id[segment_id], customer_id)
-    ]
     entering: list[Changing] = []
     leaving: list[Changing] = []
-    for segment_id, customer_id, belongs in differing:
-        cause, event_id = _cause(by_id[segment_id], told[customer_id])
-        (entering if belongs else leaving).append((customer_id, segment_id, cause, event_id))
+    for (customer_id, segment_id), belongs in sorted(differing.items()):
+        segment = by_id[segment_id]
+        if not awaits_fill(segment, customer_id):
+            cause, event_id = _cause(segment, told[customer_id])
+            (entering if belongs else leaving).append((customer_id, segment_id, cause, event_id))
     return apply(entering, leaving, now)
+
+
+def _differing(groups: Iterable[Group], now: datetime) -> dict[tuple[int, int], bool]:
+    """Whether a customer belongs to a segment, by the ids of both, where that is news."""
+    names = evaluation.names()
+    instants = clock(now, evaluation.zone())
+    differing = {}
+    with sql.evaluating():
+        for segments, customer_ids in groups:
+            for start in range(0, len(segments), AT_ONCE):
+                program = evaluation.compile_segments(segments[start : start + AT_ONCE], names)
+                source = program.out.source(BY_ID)
+                parameters = program.out.parameters | instants | {"ids": customer_ids}
+                for row in sql.diff(source, program.rows(), BY_ID, parameters):
+                    segment_id, customer_id, belongs = row
+                    differing[customer_id, segment_id] = belongs
+    return differing
 
 
 def awaits_fill(segment: Segment, customer_id: int) -> bool:
@@ -116,7 +106,7 @@ def _cause(segment: Segment, facts: Iterable[Fact]) -> tuple[str, int | None]:
 
     The latest event wins over fields, these over merges, these over time.
     """
-    concerning = [fact for fact in facts if concerns(segment, fact.name)]
+    concerning = [fact for fact in facts if affected.concerns(segment, fact.name)]
     events = [fact for fact in concerning if fact.name.startswith("event:")]
     if events:
         return Cause.EVENT, events[-1].event_id

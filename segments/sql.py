@@ -21,14 +21,14 @@ def lock_evaluation(*, exclusive: bool) -> None:
 
 
 @contextlib.contextmanager
-def _evaluating() -> Iterator[Any]:
+def evaluating() -> Iterator[Any]:
     """A cursor that joins by hash only.
 
     Every table that a compiled rule reads is narrowed to the same customers before it is joined,
     so nested loops can win little; but where statistics are missing or old, as after an import,
     the planner takes thousands of rows for one and loops for minutes.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_nestloop = off")
         yield cursor
         cursor.execute("SET LOCAL enable_nestloop = on")
@@ -40,37 +40,43 @@ def diff(
     """Evaluate segments for the customers in scope and note when to look again.
 
     `rows` holds (segment id, SQL of holds, SQL of next) for the FROM clause `source`. Writes the
-    re-checks; returns (segment id, customer id, belongs) where that differs from the membership.
+    re-checks that differ from those noted; returns (segment id, customer id, belongs) where that
+    differs from the membership. Call it while `evaluating`.
     """
     ids, holds, due = (", ".join(map(str, column)) for column in zip(*rows, strict=True))
-    with _evaluating() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            WITH evaluated AS MATERIALIZED (
+            WITH different AS MATERIALIZED (
                 SELECT c.id AS customer_id, v.segment_id, v.holds,
-                       NULLIF(v.due_at, 'infinity') AS due_at
+                       v.holds <> (m.customer_id IS NOT NULL) AS is_news,
+                       NULLIF(v.due_at, 'infinity') AS due_at, r.due_at AS noted_at
                 FROM {source}
                 -- arrays: each row of a VALUES list would be prepared anew for each customer
                 CROSS JOIN LATERAL unnest(
                     ARRAY[{ids}]::bigint[], ARRAY[{holds}], ARRAY[{due}]
                 ) AS v (segment_id, holds, due_at)
+                LEFT JOIN segments_membership m
+                    ON m.customer_id = c.id AND m.segment_id = v.segment_id
+                    AND {scope.format(id="m.customer_id")}
+                LEFT JOIN segments_recheck r
+                    ON r.customer_id = c.id AND r.segment_id = v.segment_id
+                    AND {scope.format(id="r.customer_id")}
+                WHERE v.holds <> (m.customer_id IS NOT NULL)
+                   OR v.due_at <> COALESCE(r.due_at, 'infinity')
             ), settled AS (
-                DELETE FROM segments_recheck r USING evaluated e
-                WHERE r.customer_id = e.customer_id AND r.segment_id = e.segment_id
-                  AND e.due_at IS NULL AND {scope.format(id="r.customer_id")}
+                DELETE FROM segments_recheck r USING different d
+                WHERE r.customer_id = d.customer_id AND r.segment_id = d.segment_id
+                  AND d.due_at IS NULL AND d.noted_at IS NOT NULL
+                  AND {scope.format(id="r.customer_id")}
             ), awaited AS (
                 INSERT INTO segments_recheck (customer_id, segment_id, due_at)
-                SELECT customer_id, segment_id, due_at FROM evaluated WHERE due_at IS NOT NULL
+                SELECT customer_id, segment_id, due_at FROM different
+                WHERE due_at IS DISTINCT FROM noted_at AND due_at IS NOT NULL
                 ON CONFLICT (customer_id, segment_id) DO UPDATE SET due_at = excluded.due_at
-                WHERE segments_recheck.due_at <> excluded.due_at
             )
-            SELECT e.segment_id, e.customer_id, e.holds
-            FROM evaluated e
-            LEFT JOIN segments_membership m
-                ON m.customer_id = e.customer_id AND m.segment_id = e.segment_id
-                AND {scope.format(id="m.customer_id")}
-            WHERE e.holds <> (m.customer_id IS NOT NULL)
-            ORDER BY e.customer_id, e.segment_id
+            SELECT segment_id, customer_id, holds FROM different WHERE is_news
+            ORDER BY customer_id, segment_id
             """,
             parameters,
         )
@@ -85,16 +91,20 @@ def enter(
     Returns the number of this entry by (customer id, segment id): 1 at the first, then counting up.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
-    with connection.cursor() as cursor:
+    customer_ids, segment_ids = ([*{*ids}] for ids in columns[:2])
+    with evaluating() as cursor:
         cursor.execute(
             """
-            WITH entering AS (
-                SELECT n.*, 1 + COALESCE((
-                    SELECT max(h.entry_no) FROM segments_membershipchange h
-                    WHERE h.customer_id = n.customer_id AND h.segment_id = n.segment_id
-                ), 0) AS entry_no
+            WITH earlier AS (
+                SELECT customer_id, segment_id, max(entry_no) AS entry_no
+                FROM segments_membershipchange
+                WHERE customer_id = ANY(%s::bigint[]) AND segment_id = ANY(%s::bigint[])
+                GROUP BY customer_id, segment_id
+            ), entering AS MATERIALIZED (
+                SELECT n.*, 1 + COALESCE(earlier.entry_no, 0) AS entry_no
                 FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[])
                     AS n (customer_id, segment_id, cause, event_id)
+                LEFT JOIN earlier USING (customer_id, segment_id)
             ), member AS (
                 INSERT INTO segments_membership
                     (customer_id, segment_id, entered_at, entry_no, cause)
@@ -109,7 +119,7 @@ def enter(
             )
             SELECT customer_id, segment_id, entry_no FROM member
             """,
-            [*columns, at],
+            [customer_ids, segment_ids, *columns, at],
         )
         return {(customer, segment): entry for customer, segment, entry in cursor.fetchall()}
 
@@ -245,7 +255,7 @@ def counts(
     listed = "NULL"
     if members:
         listed = f"(array_agg(c.id ORDER BY c.id) FILTER (WHERE {rule}))[1:{int(members)}]"
-    with _evaluating() as cursor:
+    with evaluating() as cursor:
         cursor.execute(
             f"""
             SELECT count(*), count(*) FILTER (WHERE {rule}){each},
@@ -277,7 +287,7 @@ def plan(
     """Return the statement that finds all members of a rule, and the plan for it."""
     text = f"SELECT c.id FROM {source}\nWHERE {rule}"
     how = "EXPLAIN (ANALYZE, BUFFERS)" if analyze else "EXPLAIN"
-    with _evaluating() as cursor:
+    with evaluating() as cursor:
         written = cursor.mogrify(text, parameters)
         cursor.execute(f"{how} {text}", parameters)
         return written, "\n".join(line for (line,) in cursor.fetchall())
@@ -287,7 +297,7 @@ def values_of(
     source: str, columns: Sequence[str], parameters: Mapping[str, Any]
 ) -> tuple[Any, ...] | None:
     """Read SQL expressions over the one customer of `source`."""
-    with _evaluating() as cursor:
+    with evaluating() as cursor:
         cursor.execute(
             f"""
             SELECT {", ".join(columns)} FROM {source}
@@ -325,7 +335,7 @@ def differences(
     source: str, rule: str, parameters: Mapping[str, Any], segment_id: int
 ) -> tuple[int, int]:
     """Evaluate a rule for everyone; return how many would enter the segment, and leave it."""
-    with _evaluating() as cursor:
+    with evaluating() as cursor:
         cursor.execute(
             f"""
             SELECT count(*) FILTER (WHERE {rule} AND m.customer_id IS NULL),
