@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from activation import destinations, outbox
 from activation.models import Attempt, Delivery, Trigger
-from customers import adminkit, clock, exact, formats
+from customers import adminkit, clock, exact, formats, masking
 from customers.models import Customer
 
 
@@ -59,7 +59,7 @@ def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpRespon
 def pretty(text: str) -> str:
     """Indent JSON for reading; anything else stays as it is."""
     try:
-        return exact.indented(exact.loads(text))
+        return exact.indented(masking.current().json(exact.loads(text), inside=True))
     except ValueError:
         return text
 

@@ -32,6 +32,7 @@ from customers import api as customers_api
 from customers import apikit, consent, spelling
 from customers.consent import api as consent_api
 from customers.imports import api as imports_api
+from customers.masking import Mask
 from customers.models import (
     Consent,
     ConsentChange,
@@ -86,10 +87,12 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
-    @action(detail=True, also_reads=("events", "segments", "activation"))
+    @action(detail=True, also_reads=("events", "segments", "activation", "personal-data"))
     def export(self, request: Request, pk: str) -> StreamingHttpResponse:
         """All that is known about the customer: values and their origin, events, segments, sent."""
         customer = self.get_object()
+        if not Mask(request.user).is_clear:
+            raise exceptions.PermissionDenied
         name = f'attachment; filename="customer-{customer.pk}.json"'
         return StreamingHttpResponse(
             export.person(customer),
@@ -139,6 +142,7 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
         """Why the customer is in a segment or not, and when time alone will change that."""
         segment = _segment(request.query_params.get("segment", ""))
         explanation = explain.explain(segment, self.get_object().pk)
+        explanation = explain.masked(explanation, Mask(request.user))
         return Response(segments_api.ExplanationSerializer(explanation).data)
 
 

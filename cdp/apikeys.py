@@ -15,6 +15,7 @@ from rest_framework import authentication, exceptions, permissions, throttling
 from rest_framework.request import Request
 
 from cdp.models import ApiKey
+from customers import masking
 
 RESOURCES = (
     "customers",
@@ -26,7 +27,11 @@ RESOURCES = (
     "activation",
     "consents",
 )
-ALL_SCOPES = tuple(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write"))
+PERSONAL_DATA = "personal-data:read"  # without it, answers are masked
+ALL_SCOPES = (
+    *(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write")),
+    PERSONAL_DATA,
+)
 PREFIX = "cdp_"
 USE_NOTED_EVERY = timedelta(minutes=1)
 REQUESTS_A_MINUTE = 6_000  # of one key or user, in each web process
@@ -83,6 +88,10 @@ class ApiKeyUser:
 
     def __init__(self, key: ApiKey) -> None:
         self.key = key
+
+    def has_perm(self, permission: str) -> bool:
+        """Say whether the key sees personal data; all else goes by scopes."""
+        return permission == masking.PERMISSION and PERSONAL_DATA in self.key.scopes
 
     def __str__(self) -> str:
         return f'API key "{self.key.name}"'

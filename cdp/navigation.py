@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
 from unfold.dataclasses import SearchResult
 
-from customers import adminkit, contacts
+from customers import adminkit, contacts, masking
 from customers import search as customer_search
 from customers.models import Customer
 from events.models import Source
@@ -193,7 +193,11 @@ def _customers(request: HttpRequest, text: str) -> Iterator[SearchResult]:
         return
     found = customer_search.find(text, FOUND_AT_MOST)
     for customer in Customer.objects.current().filter(pk__in=found):
-        note = contacts.email(customer.fields) or customer.external_id or "Visitor"
+        note = (
+            contacts.email(masking.current().fields(customer.fields))
+            or customer.external_id
+            or "Visitor"
+        )
         yield SearchResult(str(customer), note, adminkit.customer_url(customer.pk), "person")
 
 

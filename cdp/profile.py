@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db.models import Count, Max, Q, Sum
 
-from customers import contacts, fields, forms
+from customers import contacts, fields, forms, masking
 from customers.models import Customer, CustomerField, FieldChange, Identifier
 from events import amounts
 from events.models import Event
@@ -105,6 +105,9 @@ def memberships(customer: Customer) -> list[Membership]:
 def identities(customer: Customer) -> list[tuple[str, str, Identifier]]:
     """Return what the customer goes by, as (icon, kind for people, identifier)."""
     found = Identifier.objects.filter(customer=customer).order_by("-created_at")[:50]
+    mask = masking.current()
+    for row in found:
+        row.value = mask.identifier(row.kind, row.value)
     return [(*KINDS.get(row.kind, ("tag", row.kind)), row) for row in found]
 
 

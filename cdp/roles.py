@@ -1,15 +1,19 @@
-"""What people may do: three roles, as groups of Django's permissions."""
+"""What people may do: roles, as groups of Django's permissions; somebody may have several."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 ALL: Final = ("view", "add", "change", "delete")
 LOOK: Final = ("view",)
+PERSONAL_DATA: Final = "see_personal_data"
 
 _MARKETING: Final = {
-    "customers.customer": ("view", "add", "change"),
+    "customers.customer": ("view", "add", "change", PERSONAL_DATA),
     "customers.customerfield": ALL,
     "customers.import": ALL,
+    "customers.consent": LOOK,
+    "customers.consentpurpose": ALL,
+    "customers.suppression": ("view", "add", "delete"),
     "segments.segment": ALL,
     "activation.destination": ALL,
     "activation.trigger": ALL,
@@ -19,7 +23,7 @@ _MARKETING: Final = {
 }
 _LOOKING: Final = dict.fromkeys(_MARKETING, LOOK)
 _SETUP: Final = {
-    "customers.customer": ALL,
+    "customers.customer": (*ALL, PERSONAL_DATA),
     "events.source": ("view", "add", "change"),
     "cdp.apikey": ("view", "add", "change"),
     "auth.user": ALL,
@@ -29,6 +33,7 @@ _SETUP: Final = {
 }
 ROLES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "Viewer": _LOOKING,
+    "Personal data": {"customers.customer": (PERSONAL_DATA,)},  # for viewers who need it
     "Marketer": _MARKETING,
     "Administrator": {**_MARKETING, **_SETUP},
 }
@@ -53,5 +58,5 @@ def _permissions(permission_model: Any, label: str, rights: tuple[str, ...]) -> 
     return permission_model.objects.filter(
         content_type__app_label=app,
         content_type__model=model,
-        codename__in=[f"{right}_{model}" for right in rights],
+        codename__in=[r if r == PERSONAL_DATA else f"{r}_{model}" for r in rights],
     )

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from activation.models import Delivery
+from customers import masking
 from customers.models import Merge
 from events.models import Event
 from segments.models import MembershipChange
@@ -154,6 +155,7 @@ def _take(source: _Source, after: Position | None) -> Iterable[Entry]:
 
 
 def _event(row: Event) -> Entry:
+    properties = masking.current().json(row.properties, inside=True)
     tone = "" if row.amount is None else "good" if row.amount > 0 else "bad"
     return Entry(
         row.occurred_at,
@@ -162,11 +164,11 @@ def _event(row: Event) -> Entry:
         ICONS.get(row.name.name, "radio_button_checked"),
         row.name.name,
         tone=tone,
-        note=summary(row.properties),
+        note=summary(properties),
         amount=row.amount,
         currency=row.currency,
         origin=row.source.name,
-        details=tuple(_flat(row.properties))[:_DETAILS],
+        details=tuple(_flat(properties))[:_DETAILS],
     )
 
 
@@ -195,7 +197,10 @@ def _delivery(row: Delivery) -> Entry:
 
 
 def _merge(row: Merge) -> Entry:
-    known_by = ", ".join(value for _, value in row.identifiers) or f"visitor {row.absorbed_id}"
+    mask = masking.current()
+    known_by = (
+        ", ".join(mask.identifier(*key) for key in row.identifiers) or f"visitor {row.absorbed_id}"
+    )
     return Entry(row.at, 3, row.id, "merge", "Recognised as the same person", "accent", known_by)
 
 

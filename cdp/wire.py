@@ -13,6 +13,7 @@ from django.utils.functional import Promise
 from rest_framework import exceptions, negotiation, parsers, renderers, status
 
 from customers import apikit, exact
+from customers.masking import Mask
 
 MAX_DEPTH = 100  # levels of arrays and objects
 MAX_DIGITS = 1_000  # of a number written out in full
@@ -96,7 +97,10 @@ def _check_text(text: str) -> None:
 
 
 class ExactJSONRenderer(renderers.BaseRenderer):
-    """Writes a Decimal as a JSON number with all its digits, a datetime in UTC ending in Z."""
+    """Writes a Decimal as a JSON number with all its digits, a datetime in UTC ending in Z.
+
+    Personal data are masked for a key or user who may not see them.
+    """
 
     media_type = "application/json"
     format = "json"
@@ -110,6 +114,8 @@ class ExactJSONRenderer(renderers.BaseRenderer):
     ) -> bytes:
         if data is None:
             return b""
+        if request := (renderer_context or {}).get("request"):
+            data = Mask(request.user).json(data)
         try:
             return orjson.dumps(data, _other, orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
         except orjson.JSONEncodeError:  # an integer of more than 64 bits

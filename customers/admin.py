@@ -24,6 +24,7 @@ from customers import (
     fields,
     forms,
     identity,
+    masking,
     search,
     sql,
 )
@@ -118,11 +119,11 @@ class CustomerAdmin(ProductAdmin):
 
     @admin.display(description="E-mail", empty_value="–")
     def email(self, customer: Customer) -> str | None:
-        return contacts.email(customer.fields) or None
+        return contacts.email(masking.current().fields(customer.fields)) or None
 
     @admin.display(description="Phone", empty_value="–")
     def phone(self, customer: Customer) -> str | None:
-        return contacts.phone(customer.fields) or None
+        return contacts.phone(masking.current().fields(customer.fields)) or None
 
     @admin.display(description="Last seen")
     def seen(self, customer: Customer) -> SafeString | str:
@@ -152,10 +153,10 @@ class CustomerAdmin(ProductAdmin):
         change: bool = False,
         **options: Any,
     ) -> type[ModelForm]:
-        return forms.form_class(fields.known(), is_new=obj is None)
+        return forms.form_class(_seen_fields(), is_new=obj is None)
 
     def get_fieldsets(self, request: HttpRequest, obj: Customer | None = None) -> Any:
-        known = fields.known().values()
+        known = _seen_fields().values()
         groups = {
             "Contact": [f for f in known if contacts.is_contact(f.name)],
             "Other fields": [f for f in known if not contacts.is_contact(f.name)],
@@ -197,6 +198,12 @@ class CustomerAdmin(ProductAdmin):
         return adminkit.redirect(adminkit.customer_url(obj.pk))
 
     response_post_save_add = response_post_save_change
+
+
+def _seen_fields() -> dict[str, CustomerField]:
+    """The fields that whoever looks may see; what is masked cannot be edited either."""
+    mask = masking.current()
+    return {name: field for name, field in fields.known().items() if not mask.hides(name)}
 
 
 class CustomerFieldChangeList(ChangeList):

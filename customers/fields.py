@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from customers import changes, exact, sql
+from customers import changes, exact, masking, sql
 from customers.models import CustomerField, FieldType
 
 MAX_TEXT: Final = 10_000  # characters of a String value
@@ -92,6 +92,8 @@ def parse_value(field: CustomerField, raw: Any) -> Value:
         raw = _text(raw)
     if raw is None or raw == "":
         return None
+    if raw == masking.MASK:
+        raise FieldValueError("masked", f"“{masking.MASK}” stands for a value, and is none.")
     return _PARSERS[field.type](raw)
 
 

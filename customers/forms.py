@@ -13,7 +13,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from customers import fields, formats, identity
+from customers import fields, formats, identity, masking
 from customers.models import Customer, CustomerField, FieldType, Identifier
 
 LONG = 80  # characters; a longer text gets more than one line
@@ -119,16 +119,22 @@ def _shown(field: CustomerField, value: Any) -> str:
 
 
 def display(field: CustomerField | None, value: Any) -> str:
-    """Write a stored value for reading: 5'000, Yes, 22.11.2026 14:05; a midnight as a date."""
+    """Write a stored value for reading: 5'000, Yes, 22.11.2026 14:05; a midnight as a date.
+
+    Masked if whoever looks may not see it.
+    """
+    mask = masking.current()
     if value is None:
         return "–"
+    if field is not None and mask.hides(field.name):
+        return masking.MASK
     if isinstance(value, bool):
         return "Yes" if value else "No"
     if isinstance(value, int | Decimal):
         return formats.number(value)
     if field is not None and field.type == FieldType.DATETIME:
         return _moment(value)
-    return str(value)
+    return mask.text(str(value))
 
 
 def _moment(value: str) -> str:

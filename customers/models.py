@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from customers import masking
 from customers.exact import ExactJSONField, NumericField, SerialField
 
 NO_FIELDS = models.Value({}, models.JSONField())
@@ -138,6 +139,7 @@ class Customer(models.Model):
     objects = CustomerQuerySet.as_manager()
 
     class Meta:
+        permissions = [("see_personal_data", "May see personal data")]
         indexes = [
             models.Index(
                 "external_id",
@@ -150,10 +152,14 @@ class Customer(models.Model):
         ]
 
     def __str__(self) -> str:
-        name = " ".join(
-            str(self.fields[part]) for part in ("firstName", "lastName") if part in self.fields
-        )
-        return name or str(self.fields.get("name") or self.external_id or f"Visitor {self.pk}")
+        parts = [self._named("firstName"), self._named("lastName")]
+        name = " ".join(part for part in parts if part) or self._named("name")
+        return name or masking.current().text(self.external_id or f"Visitor {self.pk}")
+
+    def _named(self, field: str) -> str:
+        """Return a field's value for reading, or "" if whoever looks may not see it."""
+        value = self.fields.get(field)
+        return "" if value is None or masking.current().hides(field) else str(value)
 
 
 class SearchEntry(models.Model):

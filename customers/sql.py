@@ -56,6 +56,13 @@ def take_changes(limit: int) -> list[Any]:
         return cursor.fetchall()
 
 
+def personal_fields() -> list[str]:
+    """Return the names of the fields that hold personal data."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM customers_customerfield WHERE is_personal")
+        return [name for (name,) in cursor.fetchall()]
+
+
 def estimate_rows(table: str) -> int:
     """Return the planner's estimate of the rows of a table; 0 if it was never analyzed."""
     with connection.cursor() as cursor:

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
-from customers import adminkit, fields, formats, imports
+from customers import adminkit, fields, formats, imports, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin
 from customers.imports.options import DATES, NUMBERS
 from customers.imports.records import DELIMITERS
@@ -226,6 +226,8 @@ class ImportAdmin(ProductAdmin):
 
     def errors(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
         run = self._run(request, run_id)
+        if not masking.current().is_clear:
+            raise PermissionDenied
         name = slugify(run.file_name.rpartition(".")[0]) or "import"
         return _download(imports.error_file(run), f"{name}-errors.csv")
 

@@ -16,7 +16,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from customers import adminkit
+from customers import adminkit, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin, ReadOnlyAdmin
 from events import quarantine, sources, sql
 from events.models import Event, EventName, Quarantine, Source, SourceKind
@@ -261,7 +261,7 @@ class QuarantineAdmin(ReadOnlyAdmin):
 
     @admin.display(description="The event")
     def event(self, row: Quarantine) -> SafeString:
-        return adminkit.preformatted(_readable(row.body))
+        return adminkit.preformatted(_readable(masking.current().raw(row.body)))
 
     @admin.action(description="Send through again", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Quarantine]) -> None:

@@ -1,11 +1,12 @@
 """Why a customer is in a segment or not, and when time alone will change that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from customers import clock as database_clock
 from customers import exact
+from customers.masking import Mask
 from segments import evaluation, rules, sentences, sql
 from segments.compiler import Compiler, clock
 from segments.memberships import BY_ID
@@ -16,13 +17,14 @@ FURTHEST = 500  # instants looked at ahead; each is one small query
 
 @dataclass(frozen=True)
 class ExplainedCondition:
-    """One condition: the customer's value beside the threshold of the rule."""
+    """One condition: the customer's value, of a `field` if it names one, beside the threshold."""
 
     path: str
     sentence: str
     value: Any
     threshold: Any
     holds: bool
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,20 @@ def explain(segment: Segment, customer_id: int, now: datetime | None = None) -> 
             None if value is None else exact.loads(value),
             threshold(segment.rule, condition.path),
             holds,
+            condition.name if isinstance(condition, rules.Field) else "",
         )
         for condition, value, holds in zip(conditions, rest[::2], rest[1::2], strict=True)
     ]
     change = _next_change(source, columns[:2], parameters, member, following)
     return Explanation(member, since if member else None, change, explained)
+
+
+def masked(explanation: Explanation, mask: Mask) -> Explanation:
+    """Return an explanation without values that somebody may not see."""
+    conditions = [
+        replace(one, value=mask.value(one.field, one.value)) for one in explanation.conditions
+    ]
+    return replace(explanation, conditions=conditions)
 
 
 def _next_change(

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from customers import adminkit, clock, formats, forms
+from customers import adminkit, clock, formats, forms, masking
 from customers.adminkit import Use
 from customers.models import Customer, CustomerField
 from events.models import Event
@@ -238,7 +238,7 @@ class Reason(NamedTuple):
 
 def explain(request: HttpRequest, segment: Segment, customer: Customer) -> HttpResponse:
     """Say why a customer is in the segment or not: a fragment for htmx, else a page."""
-    found = explaining.explain(segment, customer.pk)
+    found = explaining.masked(explaining.explain(segment, customer.pk), masking.current())
     context = {
         "segment": segment,
         "customer": customer,

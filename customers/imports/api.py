@@ -8,13 +8,14 @@ from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
-from rest_framework import mixins, parsers, serializers, status, viewsets
+from rest_framework import exceptions, mixins, parsers, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from customers import apikit, imports
 from customers.imports.options import DATES, EMPTY, NUMBERS
+from customers.masking import Mask
 from customers.models import Import, ImportKind
 
 CSV = {(200, "text/csv"): OpenApiTypes.STR}
@@ -163,6 +164,8 @@ class ImportViewSet(
     @action(detail=True, url_path="errors.csv")
     def errors(self, request: Request, pk: str) -> HttpResponseBase:
         """The lines with errors: line number, reason, and the line to be mended and sent again."""
+        if not Mask(request.user).is_clear:
+            raise exceptions.PermissionDenied
         run = self.get_object()
         return _csv(imports.error_file(run), f"errors-{run.pk}.csv")
 

@@ -37,7 +37,9 @@ SCOPES = {
     "consents/": {m: f"consents:{r}" for m, r in (READ_WRITE | {"put": "write"}).items()},
     "suppressions/": {m: f"consents:{r}" for m, r in (READ_WRITE | {"delete": "write"}).items()},
     "customers/1/events/": {"get": "events:read"},
-    "customers/1/export/": {"get": "customers:read events:read segments:read activation:read"},
+    "customers/1/export/": {
+        "get": "customers:read events:read segments:read activation:read personal-data:read"
+    },
     "customers/1/identifiers/": {"get": "customers:read"},
     "customers/1/identifiers/detach/": {"get": "customers:read", "post": "customers:write"},
     "customers/1/merges/": {"get": "customers:read", "post": "customers:write"},
@@ -58,8 +60,8 @@ SCOPES = {
     "imports/1/apply/": {"post": "imports:write"},
     "imports/1/resume/": {"post": "imports:write"},
     "imports/1/stop/": {"post": "imports:write"},
-    "imports/1/errors.csv": {"get": "imports:read"},
-    "imports/1/errors.csv/": {"get": "imports:read"},
+    "imports/1/errors.csv": {"get": "imports:read personal-data:read"},
+    "imports/1/errors.csv/": {"get": "imports:read personal-data:read"},
     "imports/example.csv/": {"get": "imports:read"},
     "segments/": {m: f"segments:{r}" for m, r in READ_WRITE.items()},
     "segments/preview/": {"post": "segments:read"},
