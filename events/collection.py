@@ -194,6 +194,8 @@ def _masked_key(value: dict[str, Any]) -> str:
 
 
 def _plausible(key: str) -> str:
+    """Return the key without what some clients demand after a colon, a secret we do not need."""
+    key, _, _ = key.partition(":")
     return key if len(key) <= MAX_KEY and key.isascii() and key.isprintable() else "?"
 
 

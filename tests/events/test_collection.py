@@ -51,6 +51,7 @@ def test_metrics_are_dropped(send):
         ("", {"Authorization": basic("wk_shop"), "X-Write-Key": "other"}, {"writeKey": "***"}),
         ("", {"X-Write-Key": "wk_shop"}, {"writeKey": "wk_***"}),
         ("?writeKey=wk_shop", {}, {}),
+        ("", {"X-Write-Key": "wk_shop:secret"}, {}),
         ("", {"Authorization": "Bearer abc"}, {"writeKey": "wk_shop"}),
         ("", {"Authorization": "Basic %%%"}, {"writeKey": "wk_shop"}),
     ],

@@ -18,9 +18,11 @@ class Command(BaseCommand):
             "--kind", choices=SourceKind.values, default=SourceKind.WEBSITE, help="what it is"
         )
 
-    def handle(self, *args: Any, name: str, kind: str, **options: Any) -> None:
+        parser.add_argument("--limit", type=int, default=0, help="events a second; 0: no limit")
+
+    def handle(self, *args: Any, name: str, kind: str, limit: int, **options: Any) -> None:
         try:
-            source = sources.create(name, kind)
+            source = sources.create(name, kind, rate_limit=max(limit, 0) or None)
         except sources.BadNameError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(source.write_key)
