@@ -13,6 +13,7 @@ from django.db import transaction
 from activation import outbox
 from customers import changes, clock, search
 from events import inbox
+from events.mail import recipients
 from segments import filling, memberships
 
 BATCH = 1_000  # rows of a queue that one transaction takes
@@ -36,6 +37,7 @@ def refresh(limit: int) -> int:
     """Bring segments and search up to date with what has changed, and queue what is to be sent."""
     facts = changes.claim(limit)
     search.follow(facts)
+    recipients.follow(facts)
     transitions = memberships.refresh(facts)
     outbox.enqueue(transitions)
     return len(facts)

@@ -15,10 +15,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from customers import adminkit, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin, ReadOnlyAdmin
 from events import quarantine, sources, sql
+from events.mail import providers
 from events.models import Event, EventName, Quarantine, Source, SourceKind
 
 LATEST = 20_000  # events that are looked at for when a source sent something
@@ -37,8 +39,18 @@ class SourceForm(forms.ModelForm):
         model = Source
         fields = (
             *("name", "kind", "channel", "currency", "rate_limit"),
-            *("creates_fields", "may_overwrite", "is_enabled"),
+            *("creates_fields", "may_overwrite", "needs_consent", "is_enabled"),
+            *("provider", "hook_secret", "creates_recipients"),
         )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["hook_secret"].required = False
+        self.initial["hook_secret"] = ""  # it is never shown again
+
+    def clean_hook_secret(self) -> str | None:
+        """Keep the key that is there when none is typed."""
+        return self.cleaned_data["hook_secret"] or self.instance.hook_secret
 
     def clean_currency(self) -> str:
         currency = str(self.cleaned_data["currency"]).strip().upper()
@@ -62,6 +74,12 @@ class SourceAdmin(ProductAdmin):
     """Who may send us events, with the key each of them needs."""
 
     form = SourceForm
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "channel", "currency", "is_enabled")}),
+        ("What it may do", {"fields": ("rate_limit", "creates_fields", "may_overwrite")}),
+        ("A website", {"fields": ("needs_consent",)}),
+        ("An e-mail tool", {"fields": ("provider", "hook_secret", "creates_recipients")}),
+    )
     list_display = ("shown_name", "shown_channel", "write_key_copy", "last_event", "shown_state")
     list_filter = ("kind", "channel", "is_enabled")
     search_fields = ("name", "key")
@@ -95,7 +113,30 @@ class SourceAdmin(ProductAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
         context["address"] = request.build_absolute_uri("/").rstrip("/")
+        source = context.get("original")
+        if source and source.hook_token:
+            context["hook_address"] = f"{context['address']}/hooks/email/{source.hook_token}/"
         return super().render_change_form(request, context, **options)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name == "provider":
+            choices = [("", "not said"), *providers.CHOICES]
+            return forms.ChoiceField(
+                label="Service",
+                choices=choices,
+                required=False,
+                help_text=db_field.help_text,
+                widget=UnfoldAdminSelectWidget(choices=choices),
+            )
+        if db_field.name == "hook_secret":
+            return forms.CharField(
+                label="Signing key",
+                required=False,
+                help_text=f"{db_field.help_text} It is never shown again; leave it empty to keep "
+                "what is there.",
+                widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
+            )
+        return super().formfield_for_dbfield(db_field, request, **options)
 
     def save_model(self, request: HttpRequest, obj: Source, form: Any, change: bool) -> None:
         if change:
@@ -104,6 +145,7 @@ class SourceAdmin(ProductAdmin):
         given = {name: form.cleaned_data[name] for name in form.Meta.fields}
         made = sources.create(given.pop("name"), given.pop("kind"), **given)
         obj.pk, obj.key, obj.write_key = made.pk, made.key, made.write_key
+        obj.hook_token = made.hook_token
 
     def response_add(
         self, request: HttpRequest, obj: Source, post_url_continue: str | None = None

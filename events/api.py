@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from customers import apikit, lookups
 from events import catalogue, quarantine, sources
+from events.mail import providers
 from events.models import Event, EventName, Quarantine, Source, SourceKind
 
 MAX_REPLAYED = 1_000  # events that one request sends through again
@@ -154,15 +155,25 @@ class SourceSerializer(apikit.StrictModelSerializer):
         required=False, allow_blank=True, help_text="For amounts that name none."
     )
     enabled = serializers.BooleanField(source="is_enabled", default=True)
+    provider = serializers.ChoiceField(
+        [("", "None"), *providers.CHOICES], required=False, help_text="That sends the e-mails."
+    )
+    hook_secret = serializers.CharField(
+        write_only=True, required=False, allow_blank=True, help_text="Its signing key."
+    )
     created_at = apikit.UtcDateTimeField(read_only=True)
 
     class Meta:
         model = Source
         fields = [
             *("key", "name", "kind", "channel", "currency", "enabled", "creates_fields"),
-            *("may_overwrite", "rate_limit", "created_at"),
+            *("may_overwrite", "rate_limit", "needs_consent", "provider", "hook_secret"),
+            *("creates_recipients", "created_at"),
         ]
-        optional = ("channel", "creates_fields", "may_overwrite", "rate_limit")
+        optional = (
+            *("channel", "creates_fields", "may_overwrite", "rate_limit", "needs_consent"),
+            "creates_recipients",
+        )
         extra_kwargs = {name: {"required": False} for name in optional}
 
     def validate_key(self, key: str) -> str:
@@ -183,12 +194,17 @@ class SourceSerializer(apikit.StrictModelSerializer):
 
 
 class NewSourceSerializer(SourceSerializer):
-    """A source with its write key, which is shown this once."""
+    """A source with its write key, which is shown this once, and where an e-mail tool reports."""
 
     write_key = serializers.CharField(read_only=True)
+    hook_path = serializers.SerializerMethodField()
 
     class Meta(SourceSerializer.Meta):
-        fields = [*SourceSerializer.Meta.fields, "write_key"]
+        fields = [*SourceSerializer.Meta.fields, "write_key", "hook_path"]
+
+    @extend_schema_field({"type": ["string", "null"]})
+    def get_hook_path(self, source: Source) -> str | None:
+        return f"/hooks/email/{source.hook_token}/" if source.hook_token else None
 
 
 class SourceViewSet(

@@ -27,7 +27,7 @@ View: TypeAlias = Callable[..., HttpResponse]
 logger = logging.getLogger(__name__)
 
 
-class _AnswerError(Exception):
+class AnswerError(Exception):
     """An answer other than success."""
 
     def __init__(self, status: int, code: str, message: str, retry_after: int = 0) -> None:
@@ -35,7 +35,7 @@ class _AnswerError(Exception):
         self.status, self.code, self.retry_after = status, code, retry_after
 
 
-def _endpoint(*methods: str) -> Callable[[View], View]:
+def endpoint(*methods: str) -> Callable[[View], View]:
     """Make a view speak as every collection endpoint does: CORS, and errors that SDKs can read."""
 
     def decorate(view: View) -> View:
@@ -59,7 +59,7 @@ def _answer(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Http
     """Call the view. Whatever the database's trouble is, the client must keep its events: 503."""
     try:
         return view(request, *args, **kwargs)
-    except _AnswerError as error:
+    except AnswerError as error:
         return _error(error.status, error.code, str(error), error.retry_after)
     except SuspiciousOperation as error:  # what Django would answer in HTML
         return _error(400, "malformed", str(error) or "The request cannot be read.")
@@ -94,16 +94,16 @@ def _allow_cross_origin(
     return response
 
 
-@_endpoint("POST")
+@endpoint("POST")
 def collect(request: HttpRequest, call: str) -> HttpResponse:
     """Take one event or a batch. 200 means that it is durably stored."""
-    body = _body(request)
+    body = read_body(request)
     value = _read(body)
     key = _key(request) or _masked_key(value)
     if key:
         _admit(key, value)
     if not (key and inbox.accept(key, call, body)):
-        raise _AnswerError(401, "invalid_write_key", "No source has this write key.")
+        raise AnswerError(401, "invalid_write_key", "No source has this write key.")
     return JsonResponse({"success": True})
 
 
@@ -112,16 +112,16 @@ def _admit(key: str, value: dict[str, Any]) -> None:
     batch = value.get("batch")
     wait = throttle.ask(key, len(batch) if isinstance(batch, list) else 1)
     if wait:
-        raise _AnswerError(429, "rate_limited", "Too many events; send them again later.", wait)
+        raise AnswerError(429, "rate_limited", "Too many events; send them again later.", wait)
 
 
-@_endpoint("POST")
+@endpoint("POST")
 def drop(request: HttpRequest) -> HttpResponse:
     """Take the SDKs' metrics about themselves, and forget them."""
     return JsonResponse({"success": True})
 
 
-@_endpoint("GET")
+@endpoint("GET")
 def settings_of_project(request: HttpRequest, write_key: str) -> HttpResponse:
     """What analytics.js asks before it sends; with no integration it would send nothing."""
     _known(write_key)
@@ -133,7 +133,7 @@ def settings_of_project(request: HttpRequest, write_key: str) -> HttpResponse:
     return JsonResponse({"integrations": {"Segment.io": integration}, "metrics": {"sampleRate": 0}})
 
 
-@_endpoint("GET")
+@endpoint("GET")
 def source_config(request: HttpRequest) -> HttpResponse:
     """What RudderStack's browser SDK asks before it sends."""
     key = _known(_key(request))
@@ -143,11 +143,11 @@ def source_config(request: HttpRequest) -> HttpResponse:
 
 def _known(write_key: str) -> str:
     if not sources.exists(write_key[:MAX_KEY]):
-        raise _AnswerError(401, "invalid_write_key", "No source has this write key.")
+        raise AnswerError(401, "invalid_write_key", "No source has this write key.")
     return write_key
 
 
-def _body(request: HttpRequest) -> bytes:
+def read_body(request: HttpRequest) -> bytes:
     """Read the raw body, whatever its Content-Type says, and unpack it."""
     limit = settings.MAX_REQUEST_BYTES
     try:
@@ -155,11 +155,11 @@ def _body(request: HttpRequest) -> bytes:
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
         return payload.decompress(raw, encoding, limit)
     except payload.TooLargeError as error:
-        raise _AnswerError(413, "too_large", str(error)) from error
+        raise AnswerError(413, "too_large", str(error)) from error
     except payload.MalformedError as error:
-        raise _AnswerError(400, "malformed", str(error)) from error
+        raise AnswerError(400, "malformed", str(error)) from error
     except OSError as error:
-        raise _AnswerError(400, "malformed", "The request broke off.") from error
+        raise AnswerError(400, "malformed", "The request broke off.") from error
 
 
 def _stream(request: HttpRequest) -> Any:
@@ -174,9 +174,9 @@ def _read(body: bytes) -> dict[str, Any]:
     try:
         value = payload.read(body).value
     except payload.MalformedError as error:
-        raise _AnswerError(400, "malformed", str(error)) from error
+        raise AnswerError(400, "malformed", str(error)) from error
     if not isinstance(value, dict):
-        raise _AnswerError(400, "malformed", "The body must be a JSON object.")
+        raise AnswerError(400, "malformed", "The body must be a JSON object.")
     return value
 
 

@@ -15,6 +15,7 @@ from events.models import (
     Quarantine,
     Receipt,
     Source,
+    Waiting,
 )
 
 EVERYTHING = "everything"  # the fact that all segments of a customer must be looked at
@@ -38,7 +39,7 @@ def forget_sources(source_ids: Collection[int]) -> None:
     events = Event.objects.filter(source__in=source_ids)
     losers = {*events.values_list("customer_id", flat=True)}
     events.delete()
-    for model in (Allowance, Inbox, Receipt, Quarantine, DiscoveredField):
+    for model in (Allowance, Inbox, Receipt, Quarantine, DiscoveredField, Waiting):
         model.objects.filter(source__in=source_ids).delete()
     changes.record(changes.Fact(customer_id, EVERYTHING) for customer_id in sorted(losers))
 

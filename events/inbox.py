@@ -9,8 +9,9 @@ from typing import Any, Final, NamedTuple
 from django.db import Error
 
 from customers import changes
-from events import cleaning, payload, quarantine, sql, store
+from events import cleaning, mail, payload, quarantine, sql, store
 from events.cleaning import Envelope, Message, RefusedError
+from events.mail import recipients, reports
 from events.models import Source
 from events.quarantine import Rejected
 
@@ -97,6 +98,9 @@ def _unpack(request: _Request, source_by_id: Mapping[int, Source]) -> Iterator[_
         reason = ("source_deleted", "The source was deleted.")
         yield _Event(value, Rejected(source_id, received_at, call, *reason, value))
         return
+    if call == mail.REPORT:
+        yield from _report(request, source, value)
+        return
     outer = value if isinstance(value, dict) and isinstance(value.get("batch"), list) else {}
     context = outer.get("context")
     envelope = Envelope(
@@ -110,6 +114,23 @@ def _unpack(request: _Request, source_by_id: Mapping[int, Source]) -> Iterator[_
     )
     for raw in outer.get("batch", [value]):
         yield _Event(raw, envelope)
+
+
+def _report(request: _Request, source: Source, packed: Any) -> Iterator[_Event]:
+    """Yield the events that an e-mail tool reports, or the report as something to set aside."""
+    envelope = Envelope(source=source, call=mail.EVENTS, received_at=request.received_at)
+    try:
+        for raw in reports.events(source, packed):
+            yield _Event(raw, envelope)
+        code, reason = "confirm", reports.confirmation(packed)
+        if not reason:
+            return
+        reason = f"Amazon reports nothing before somebody opens this link: {reason}"
+    except reports.UnreadableError as error:
+        code, reason = "unreadable", str(error)
+    yield _Event(
+        packed, Rejected(source.pk, request.received_at, mail.REPORT, code, reason, packed)
+    )
 
 
 def _process(events: Iterable[_Event]) -> None:
@@ -130,8 +151,9 @@ def _process(events: Iterable[_Event]) -> None:
             fault = f"{type(error).__name__}: {str(error)[:300]}"
             rejected.append(quarantine.reject(raw, envelope, "unreadable", fault))
     quarantine.add(rejected)
-    if messages:
-        store.store(messages)
+    ready = recipients.settle(messages)
+    if ready:
+        store.store(ready)
 
 
 def _clean(raw: Any, envelope: Envelope) -> Message:

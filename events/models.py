@@ -1,10 +1,12 @@
 """What customers did, and the ways by which we learn of it."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.core.validators import MinValueValidator, validate_slug
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from encrypted_fields.fields import EncryptedTextField
 
 from customers.exact import ExactJSONField, NumericField, SerialField
 from customers.models import Customer
@@ -50,6 +52,38 @@ class Source(models.Model):
         blank=True,
         validators=[MinValueValidator(1)],
         help_text="Beyond it, senders are told to come again later (429). Empty: no limit.",
+    )
+    needs_consent = models.BooleanField(
+        "ask for consent first",
+        default=False,
+        help_text="The tag keeps silent until the visitor agrees to being measured.",
+    )
+    # Of an e-mail tool that reports what became of its messages.
+    provider = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        help_text="The service that sends your e-mails and calls us.",
+    )
+    hook_token = models.CharField(
+        max_length=64,
+        null=True,
+        blank=True,
+        unique=True,
+        editable=False,
+        help_text="The secret part of the address that the service calls.",
+    )
+    hook_secret = EncryptedTextField(
+        "signing key",
+        blank=True,
+        null=True,
+        help_text="If the service signs what it sends: the key it shows for that.",
+    )
+    creates_recipients = models.BooleanField(
+        "create unknown recipients",
+        default=False,
+        help_text="What happens to addresses that no customer has yet. Off: their events wait "
+        "until a customer gets that e-mail. On: they become customers.",
     )
     mapping = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -106,6 +140,15 @@ class EventName(models.Model):
     id = models.AutoField(primary_key=True)
     name = models.TextField(unique=True)
     first_seen_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(null=True, help_text="To the minute.")
+    is_expected = models.BooleanField(
+        "expected",
+        null=True,
+        help_text="Whether it is in the plan of what sources should send. Empty: not decided.",
+    )
+    description = models.CharField(
+        max_length=200, blank=True, db_default="", help_text="What it means, for people."
+    )
 
     class Meta:
         ordering = ["name"]
@@ -113,6 +156,39 @@ class EventName(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class EventProperty(models.Model):
+    """A property that events of a name have had, as they arrived."""
+
+    pk = models.CompositePrimaryKey("name_id", "path")
+    name = models.ForeignKey(
+        EventName, models.CASCADE, related_name="known_properties", db_constraint=False
+    )
+    path = models.TextField()
+    types = ArrayField(models.TextField(), help_text="string, number, boolean, object, array.")
+    example = models.TextField(help_text="JSON, as it came first; none of objects and lists.")
+    first_seen_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now(), help_text="To the hour.")
+
+    class Meta:
+        ordering = ["path"]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Waiting(models.Model):
+    """An event of an e-mail address that no customer has yet; it joins them once one has."""
+
+    id = models.BigAutoField(primary_key=True)
+    email = models.TextField(db_index=True, help_text="Normalised.")
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    received_at = models.DateTimeField(db_default=Now())
+    body = models.TextField(help_text="The event as JSON.")
+
+    def __str__(self) -> str:
+        return self.email
 
 
 class Event(models.Model):

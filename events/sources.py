@@ -24,6 +24,8 @@ def create(name: str, kind: str = SourceKind.WEBSITE, **options: object) -> Sour
     if not 0 < len(name.strip()) <= MAX_NAME or "\0" in name:
         raise BadNameError(f"the name of a source has 1 to {MAX_NAME} characters")
     channel = Channel.OFFLINE if kind == SourceKind.STORE else Channel.ONLINE
+    if kind == SourceKind.EMAIL:
+        options = {"hook_token": _hook_token()} | options
     return Source.objects.create(
         **{"channel": channel, "key": free_key(name)} | options,
         name=name,
@@ -33,14 +35,20 @@ def create(name: str, kind: str = SourceKind.WEBSITE, **options: object) -> Sour
 
 
 def rotate(source: Source) -> str:
-    """Give the source a new write key and return it; the old one is refused from now on."""
+    """Give the source a new write key and return it; the old one is refused from now on.
+
+    So is the address of an e-mail tool.
+    """
     source.write_key = _write_key()
-    source.save(update_fields=["write_key"])
+    source.hook_token = source.hook_token and _hook_token()
+    source.save(update_fields=["write_key", "hook_token"])
     return source.write_key
 
 
 def save(source: Source) -> None:
     """Store what was changed of a source; it holds at once here, in a second everywhere."""
+    if source.kind == SourceKind.EMAIL and not source.hook_token:
+        source.hook_token = _hook_token()
     source.save()
     throttle.forget()
 
@@ -76,3 +84,7 @@ def describe(source: Source) -> str:
 
 def _write_key() -> str:
     return "wk_" + secrets.token_hex(20)
+
+
+def _hook_token() -> str:
+    return secrets.token_urlsafe(32)

@@ -8,6 +8,7 @@ from django.db import Error, transaction
 from customers import changes, identity
 from events import catalogue, quarantine, rehoming, sources, sql, traits
 from events.cleaning import Message
+from events.mail import refusals
 
 # Classes of SQLSTATE that are not the fault of the rows: lost connections, rollbacks, no resources.
 _NOT_OURS: Final = ("08", "25", "40", "53", "55", "57", "58", "XX")
@@ -60,6 +61,7 @@ def _store(messages: Sequence[Message]) -> None:
     known = [Known(*row) for row in zip(resolution.customer_ids, new, strict=True)]
     _insert([row for row in known if row.message.name is not None])
     _note_seen({row.customer_id for row in known if row.message.name is None})
+    refusals.apply(known)
     traits.apply([traits.Told(*row) for row in known if row.message.traits])
 
 

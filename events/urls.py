@@ -7,6 +7,7 @@ from django.http import HttpResponseBase
 from django.urls import URLPattern, re_path
 
 from events import collection, tag
+from events.mail import hook
 
 CALLS: Final = ("track", "identify", "page", "screen", "group", "alias", "batch", "import")
 LETTERS: Final = {call[0]: call for call in CALLS if call != "import"} | {"i": "identify"}
@@ -23,6 +24,7 @@ urlpatterns = [
     _path("beacon/v1/batch", collection.collect, call="batch"),
     _path("v1/m", collection.drop),
     _path("v1/projects/(?P<write_key>[^/]+)/settings", collection.settings_of_project),
+    _path("hooks/email/(?P<token>[^/]+)", hook.hook),
     _path("sourceConfig", collection.source_config),
     _path(r"cdp\.js", tag.tag),
 ]

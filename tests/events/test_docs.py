@@ -12,7 +12,7 @@ from events.models import Event
 
 PAGE = (Path(settings.BASE_DIR) / "docs/collecting.md").read_text()
 REASON = (
-    r'(?:RefusedError|LimitError|_AnswerError\(\d+,|reason = |reject)\(?\s*(?:[\w., ]+, )?"(\w+)"'
+    r'(?:RefusedError|LimitError|AnswerError\(\d+,|reason = |reject)\(?\s*(?:[\w., ]+, )?"(\w+)"'
 )
 
 

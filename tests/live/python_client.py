@@ -13,8 +13,13 @@ client, host, key, prefix, burst, steady = sys.argv[1:]
 user = f"{prefix} user"
 
 
+def say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def complain(error, batch):
-    print("error", repr(error), flush=True)
+    say(f"error {error!r}")
 
 
 options = {"host": host, "upload_size": 5, "max_retries": 30, "on_error": complain}
@@ -26,10 +31,10 @@ email = f"{prefix.replace(' ', '-')}@example.com"
 analytics.identify(user, {"email": email}, anonymous_id=f"{prefix} a")
 for n in range(int(burst)):
     analytics.track(user, f"{prefix} {n}")
-print("steady", flush=True)
+say("steady")
 for n in range(int(steady)):
     time.sleep(0.1)
     analytics.track(user, f"{prefix} {int(burst) + n}")
 analytics.flush()
 analytics.join()
-print("done", flush=True)
+say("done")

@@ -173,9 +173,8 @@ class Run:
         wanted = sorted(f"{name} {n}" for name in names for n in range(BURST + STEADY))
         deadline = time.monotonic() + PATIENCE
         while (found := self.events()) != wanted and time.monotonic() < deadline:
-            print(round(time.monotonic()), len(wanted) - len(found), sorted({e.rpartition(" ")[0] for e in set(wanted) - set(found)}))
             self.breathe(0.5)
-        lost = {name: 0 for name in names}
+        lost = dict.fromkeys(names, 0)
         for event in set(wanted) - set(found):
             lost[event.rpartition(" ")[0]] += 1
         print(lost, {s.prefix: s.lines for s in self.senders})  # noqa: T201 (shown on failure)
