@@ -15,7 +15,7 @@ from customers.identity import ANONYMOUS_ID, CUSTOMER_ID, EMAIL, PHONE, Key
 from events import amounts, limits, payload, timing
 from events.models import Source
 
-CALLS: Final = {"track", "identify", "page", "screen", "group", "alias"}
+CALLS: Final = {"track", "identify", "page", "screen", "group", "alias", "consent"}
 HISTORICAL: Final = "import"  # as a call or type: times are taken as they are
 STORED_AS: Final = {"page": "Page Viewed", "screen": "Screen Viewed"}
 MAX_NAME: Final = 200  # characters
@@ -65,6 +65,7 @@ class Message:
     amount: Decimal | None = None
     currency: str | None = None
     traits: Mapping[str, Any] = field(default_factory=dict)
+    consents: Mapping[str, bool] = field(default_factory=dict)
 
 
 def clean(raw: Any, envelope: Envelope) -> Message:
@@ -86,12 +87,24 @@ def clean(raw: Any, envelope: Envelope) -> Message:
     )
     if call in ("track", "page", "screen"):
         _add_event(message, event, context, notes)
+    elif call == "consent":
+        message.consents = _consents(event.get("consent"))
     elif call == "identify":
         message.traits = dict(_flat(_traits(event, context)))
     elif call == "group":
         company = {"id": event.get("groupId"), **_object(event, "traits")}
         message.traits = {name: v for name, v in _flat(company, "group.") if v is not None}
     return message
+
+
+def _consents(given: Any) -> dict[str, bool]:
+    """Return what the customer agreed to or refused, by purpose."""
+    is_good = isinstance(given, dict) and all(isinstance(v, bool) for v in given.values())
+    if not (is_good and given):
+        raise RefusedError(
+            "bad_consent", 'A consent call needs {"consent": {purpose: true or false}}.'
+        )
+    return {str(purpose): bool(answer) for purpose, answer in given.items()}
 
 
 def _scrubbed(raw: Any, envelope: Envelope) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import secrets
 from typing import Final
 
+from django.db import Error
 from django.utils.text import slugify
 
 from events import throttle
@@ -55,6 +56,15 @@ def save(source: Source) -> None:
 
 def exists(write_key: str) -> bool:
     return Source.objects.filter(write_key=write_key).exists()
+
+
+def needs_consent(write_key: str) -> bool | None:
+    """Tell whether visitors are asked first; None if no source has this key, or nobody can say."""
+    try:
+        found = Source.objects.filter(write_key=write_key.replace("\0", ""))
+        return found.values_list("needs_consent", flat=True).first()
+    except Error:  # the tag is served while the database is away
+        return None
 
 
 def free_key(name: str) -> str:

@@ -5,10 +5,11 @@ from typing import Final, NamedTuple
 
 from django.db import Error, transaction
 
-from customers import changes, identity
+from customers import changes, consent, identity
 from events import catalogue, quarantine, rehoming, sources, sql, traits
 from events.cleaning import Message
 from events.mail import refusals
+from events.models import Source
 
 # Classes of SQLSTATE that are not the fault of the rows: lost connections, rollbacks, no resources.
 _NOT_OURS: Final = ("08", "25", "40", "53", "55", "57", "58", "XX")
@@ -62,6 +63,7 @@ def _store(messages: Sequence[Message]) -> None:
     _insert([row for row in known if row.message.name is not None])
     _note_seen({row.customer_id for row in known if row.message.name is None})
     refusals.apply(known)
+    _note_consents([row for row in known if row.message.consents])
     traits.apply([traits.Told(*row) for row in known if row.message.traits])
 
 
@@ -108,6 +110,25 @@ def _note_seen(customer_ids: Collection[int]) -> None:
     """Tell the segments who was seen without an event."""
     seen = changes.field("@seen")
     changes.record(changes.Fact(customer_id, seen) for customer_id in sorted(customer_ids))
+
+
+def _note_consents(told: Sequence[Known]) -> None:
+    """Record what customers agreed to, source after source."""
+    decisions: dict[Source, list[consent.Decision]] = {}
+    for customer_id, message in told:
+        decisions.setdefault(message.envelope.source, []).extend(
+            consent.Decision(
+                customer_id,
+                purpose,
+                answer,
+                message.occurred_at,
+                text_version=str(message.event.get("textVersion") or ""),
+                via=str(message.event.get("via") or ""),
+            )
+            for purpose, answer in message.consents.items()
+        )
+    for source, made in decisions.items():
+        consent.record(made, source=sources.describe(source))
 
 
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})

@@ -9,8 +9,20 @@ from django.urls import URLPattern, re_path
 from events import collection, tag
 from events.mail import hook
 
-CALLS: Final = ("track", "identify", "page", "screen", "group", "alias", "batch", "import")
-LETTERS: Final = {call[0]: call for call in CALLS if call != "import"} | {"i": "identify"}
+CALLS: Final = (
+    "track",
+    "identify",
+    "page",
+    "screen",
+    "group",
+    "alias",
+    "consent",
+    "batch",
+    "import",
+)
+LETTERS: Final = {call[0]: call for call in CALLS if call not in ("import", "consent")} | {
+    "i": "identify"
+}
 
 
 def _path(pattern: str, view: Callable[..., HttpResponseBase], **kwargs: str) -> URLPattern:

@@ -1,10 +1,11 @@
 /*! cdp.js 1.0 - tells your CDP what visitors of this site do. MIT licence.
  *
- * <script async src="https://YOUR-CDP/cdp.js" data-write-key="KEY"></script>
+ * <script async src="https://YOUR-CDP/cdp.js?key=KEY"></script>
  *
  * cdp.track(event, properties)     something they did
  * cdp.identify(userId, traits)     who they are
  * cdp.page(name, properties)       a page; views, also of single-page sites, are sent by themselves
+ * cdp.consent({analytics: true})   what they agree to; it is asked for first if the source says so
  * cdp.group(groupId, traits)   cdp.alias(userId, previousId)   cdp.reset()   cdp.user()
  *
  * To call before this script has loaded, let `cdp` be an array first: cdp.push(["track", "Hello"]).
@@ -23,10 +24,12 @@
   const YEAR_S = 31536000;
   const ID = "cdp_anonymous_id";
   const USER = "cdp_user_id";
+  const CONSENT = "cdp_consent";
+  const PURPOSE = "analytics"; // what visitors agree to or refuse, unless the page names another
 
   const script = document.currentScript;
   const settings = (script && script.dataset) || {};
-  const home = script ? script.src.replace(/\/[^/]*$/, "") : location.origin;
+  const home = script ? script.src.replace(/\/[^/]*(\?.*)?$/, "") : location.origin;
   const globalName = settings.global || settings.globalSegmentAnalyticsKey || "cdp";
   const stub = window[globalName];
   if (stub && stub.version) return; // this script is on the page twice
@@ -86,11 +89,34 @@
     );
   }
 
+  // ---- whether anything may be said -------------------------------------------------------
+
+  let needsConsent = false;
+  let unsaid = []; // calls made before the visitor has decided
+
+  function consents() {
+    try {
+      return JSON.parse(store.get(CONSENT)) || {};
+    } catch {
+      return {};
+    }
+  }
+
+  /** True or false as the visitor has decided; undefined before. */
+  const answer = () => consents()[settings.purpose || PURPOSE];
+
+  function asksNotToBeTracked() {
+    const { doNotTrack, globalPrivacyControl } = navigator;
+    return settings.dnt !== "ignore" && (doNotTrack === "1" || globalPrivacyControl === true);
+  }
+
+  const maySpeak = () => answer() ?? !(needsConsent || asksNotToBeTracked());
+
   // ---- who this is ------------------------------------------------------------------------
 
   function anonymousId() {
     const known = store.get(ID) || readCookie(ID);
-    return known || rememberAnonymousId(uuid());
+    return known || (maySpeak() ? rememberAnonymousId(uuid()) : null);
   }
 
   function rememberAnonymousId(id) {
@@ -113,21 +139,30 @@
     new URLSearchParams(location.search).forEach((value, key) => {
       if (key.startsWith("utm_")) found[key === "utm_campaign" ? "name" : key.slice(4)] = value;
     });
-    return Object.keys(found).length ? found : undefined;
+    return Object.keys(found).length ? (landed = found) : landed;
   }
 
-  function say(type, members, options = {}) {
+  let landed; // the campaign that brought the visitor to this page
+
+  function say(type, members, options = {}, timestamp = new Date().toISOString(), page = pageNow()) {
+    if (!maySpeak()) {
+      if (needsConsent && answer() === undefined && unsaid.length < MAX_MESSAGES)
+        unsaid.push([type, members, options, timestamp, page]);
+    } else tell(type, members, options, timestamp, page);
+  }
+
+  function tell(type, members, options, timestamp, page) {
     const { context, ...others } = options;
     enqueue({
       type,
       messageId: uuid(),
       anonymousId: anonymousId(),
       userId: store.get(USER) || undefined,
-      timestamp: new Date().toISOString(),
+      timestamp,
       ...members,
       ...others,
       context: {
-        page: pageNow(),
+        page,
         campaign: campaign(),
         locale: navigator.language,
         timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
@@ -146,6 +181,8 @@
       if (writeKey || !key) return;
       writeKey = key;
       host = (options.host || home).replace(/\/$/, "");
+      const told = (window.cdpSources || {})[key] || {};
+      needsConsent = options.consent ?? (settings.consent === "required" || !!told.consent);
       queue = store.keys(prefix()).map((name) => ({ name })); // what earlier pages left
       if (options.autoPage !== false) watchPages();
       held.splice(0).forEach(([name, parameters]) => calls[name](...parameters));
@@ -172,9 +209,16 @@
       const previous = previousId || store.get(USER) || anonymousId();
       say("alias", { userId: String(userId), previousId: previous }, options);
     },
+    consent(answers, options = {}) {
+      const spoke = maySpeak();
+      store.set(CONSENT, JSON.stringify({ ...consents(), ...answers }));
+      if (!spoke && !maySpeak()) unsaid = []; // who refuses at once is told to nobody
+      else tell("consent", { consent: answers }, options, new Date().toISOString(), pageNow());
+      if (maySpeak()) unsaid.splice(0).forEach((call) => tell(...call));
+    },
     reset() {
       store.remove(USER);
-      rememberAnonymousId(uuid());
+      if (maySpeak()) rememberAnonymousId(uuid());
     },
     ready(callback) {
       callback();
@@ -335,7 +379,8 @@
     };
   }
   window[globalName] = api;
-  const key = settings.writeKey || (stub && stub._writeKey);
+  const asked = script ? new URL(script.src).searchParams.get("key") : "";
+  const key = settings.writeKey || asked || (stub && stub._writeKey);
   if (Array.isArray(stub)) stub.forEach(api.push);
   if (key) api.load(key, { autoPage: settings.autoPage !== "false", ...(stub && stub._loadOptions) });
 })();

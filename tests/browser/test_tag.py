@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        if self.path == "/cdp.js":
+        if self.path.partition("?")[0] == "/cdp.js":
             return self._answer(200, SCRIPT.read_bytes(), "text/javascript")
         html = f"<!doctype html><title>{self.path}</title>{self.server.head}<p>Hello"
         return self._answer(200, html.encode(), "text/html")
@@ -258,3 +258,73 @@ def test_script_that_is_on_the_page_twice_counts_once(page, site):
     wait_for(page, lambda: site.accepted)
     settle(page)
     assert len(site.accepted) == 1
+
+
+CONSENT = '<script async src="/cdp.js" data-write-key="KEY" data-consent="required"></script>'
+
+
+def test_nothing_leaves_and_nothing_is_kept_before_consent(page, site):
+    site.head = CONSENT
+    page.goto(f"{site.url}/one?utm_source=mail")
+    page.wait_for_function("window.cdp && cdp.user")
+    page.evaluate("cdp.track('Curious')")
+    settle(page)
+    assert site.envelopes == []
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+    page.evaluate("cdp.consent({analytics: true, ads: false})")
+    wait_for(page, lambda: len(site.accepted) == 3)
+    by_name = {m.get("event") or m["type"]: m for m in site.accepted}
+    assert by_name["consent"]["consent"] == {"analytics": True, "ads": False}
+    assert by_name["page"]["properties"]["path"] == "/one"
+    assert by_name["page"]["timestamp"] <= by_name["consent"]["timestamp"]
+    assert len({m["anonymousId"] for m in site.accepted}) == 1
+    page.goto(f"{site.url}/two")
+    wait_for(page, lambda: len(site.accepted) == 4)
+
+
+def test_who_refuses_is_told_to_nobody(page, site):
+    site.head = CONSENT
+    page.goto(site.url)
+    page.wait_for_function("window.cdp && cdp.user")
+    page.evaluate("cdp.consent({analytics: false}); cdp.track('Curious'); cdp.identify('u1')")
+    page.goto(f"{site.url}/two")
+    settle(page)
+    assert site.envelopes == []
+    assert page.evaluate(
+        "[Object.keys(localStorage).includes('cdp_anonymous_id'), document.cookie]"
+    ) == [
+        False,
+        "",
+    ]
+
+
+def test_who_withdraws_is_heard_once_more(page, site):
+    page.goto(site.url)
+    wait_for(page, lambda: site.accepted)
+    page.evaluate("cdp.consent({analytics: false}); cdp.track('Unheard')")
+    wait_for(page, lambda: len(site.accepted) == 2)
+    settle(page)
+    assert site.names() == ["page", "consent"]
+
+
+@pytest.mark.parametrize("sign", ["doNotTrack: '1'", "globalPrivacyControl: true"])
+def test_browser_that_asks_not_to_be_tracked_is_left_alone(page, site, sign):
+    name, value = sign.split(": ")
+    page.add_init_script(f"Object.defineProperty(navigator, '{name}', {{get: () => {value}}})")
+    page.goto(site.url)
+    settle(page)
+    assert site.envelopes == []
+    page.evaluate("cdp.consent({analytics: true}); cdp.track('Agreed')")
+    wait_for(page, lambda: "Agreed" in site.names())
+
+
+def test_key_and_what_its_source_says_come_with_the_address_of_the_script(page, site):
+    site.head = """<script>window.cdpSources = {KEY: {consent: true}}</script>
+        <script async src="/cdp.js?key=KEY"></script>"""
+    page.goto(site.url)
+    page.wait_for_function("window.cdp && cdp.user")
+    settle(page)
+    assert site.envelopes == []
+    page.evaluate("cdp.consent({analytics: true})")
+    wait_for(page, lambda: len(site.accepted) == 2)
+    assert {e["writeKey"] for e in site.envelopes} == {"KEY"}

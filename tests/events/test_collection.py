@@ -15,6 +15,7 @@ from tests.events.reading import reasons
 
 TRACK = {"userId": "u1", "event": "Clicked"}
 CALLS = ["track", "identify", "page", "screen", "group", "alias", "batch", "import"]
+CALLS += ["consent"]
 PATHS = [f"/v1/{call}" for call in [*CALLS, *"tipsgab"]]
 PATHS += [f"/api/s/{call}" for call in CALLS] + ["/api/s/s2s/track", "/beacon/v1/batch"]
 

@@ -26,16 +26,24 @@ SES_CLICK = {
 REPORTS = {
     "postmark": (
         {
-            "RecordType": "Click", "MessageID": "m1", "Recipient": ANN, "Tag": "spring",
-            "ReceivedAt": AT, "OriginalLink": "https://shop.example/sale",
+            "RecordType": "Click",
+            "MessageID": "m1",
+            "Recipient": ANN,
+            "Tag": "spring",
+            "ReceivedAt": AT,
+            "OriginalLink": "https://shop.example/sale",
         },
         "Email Link Clicked",
     ),
     "mailgun": (
         {
             "event-data": {
-                "event": "clicked", "id": "e1", "timestamp": SECONDS, "recipient": ANN,
-                "url": "https://shop.example/sale", "tags": ["spring"],
+                "event": "clicked",
+                "id": "e1",
+                "timestamp": SECONDS,
+                "recipient": ANN,
+                "url": "https://shop.example/sale",
+                "tags": ["spring"],
                 "message": {"headers": {"message-id": "m1"}},
             }
         },
@@ -43,16 +51,24 @@ REPORTS = {
     ),
     "brevo": (
         {
-            "event": "click", "email": ANN, "ts_event": SECONDS, "message-id": "m1",
-            "tags": ["spring"], "link": "https://shop.example/sale",
+            "event": "click",
+            "email": ANN,
+            "ts_event": SECONDS,
+            "message-id": "m1",
+            "tags": ["spring"],
+            "link": "https://shop.example/sale",
         },
         "Email Link Clicked",
     ),
     "mailjet": (
         [
             {
-                "event": "click", "time": SECONDS, "MessageID": 5, "email": ANN,
-                "url": "https://shop.example/sale", "customcampaign": "spring",
+                "event": "click",
+                "time": SECONDS,
+                "MessageID": 5,
+                "email": ANN,
+                "url": "https://shop.example/sale",
+                "customcampaign": "spring",
             }
         ],
         "Email Link Clicked",
@@ -60,8 +76,13 @@ REPORTS = {
     "sendgrid": (
         [
             {
-                "event": "click", "email": ANN, "timestamp": SECONDS, "sg_event_id": "e1",
-                "url": "https://shop.example/sale", "category": ["spring"], "smtp-id": "m1",
+                "event": "click",
+                "email": ANN,
+                "timestamp": SECONDS,
+                "sg_event_id": "e1",
+                "url": "https://shop.example/sale",
+                "category": ["spring"],
+                "smtp-id": "m1",
             }
         ],
         "Email Link Clicked",
@@ -71,7 +92,9 @@ REPORTS = {
             "type": "email.clicked",
             "created_at": AT,
             "data": {
-                "email_id": "m1", "to": [ANN], "tags": {"campaign": "spring"},
+                "email_id": "m1",
+                "to": [ANN],
+                "tags": {"campaign": "spring"},
                 "click": {"link": "https://shop.example/sale", "timestamp": AT},
             },
         },

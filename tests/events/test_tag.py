@@ -27,3 +27,15 @@ def test_tag_that_the_browser_has_is_not_sent_again(client):
 
 def test_tag_is_only_for_reading(client):
     assert client.post("/cdp.js").status_code == 405
+
+
+def test_source_says_whether_visitors_are_asked_first(client, make_source):
+    make_source("plain")
+    make_source("asking", needs_consent=True)
+    for key, asks in (("plain", b"false"), ("asking", b"true")):
+        text = client.get(f"/cdp.js?key=wk_{key}").content
+        assert text.startswith(b"(window.cdpSources=window.cdpSources||{})")
+        assert b'["wk_%s"]={"consent": %s};' % (key.encode(), asks) in text
+    plain = client.get("/cdp.js").content
+    for strange in ("?key=%00", '?key=";alert(1)//', "?key=" + "x" * 9_999):
+        assert client.get(f"/cdp.js{strange}").content == plain
