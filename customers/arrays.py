@@ -3,12 +3,10 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-_ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"'})
-
 
 def of_texts(values: Iterable[str | None]) -> str:
     """Write an array for a parameter that is cast to text[]."""
-    return _array("NULL" if v is None else f'"{v.translate(_ESCAPED)}"' for v in values)
+    return _array("NULL" if v is None else _quoted(v) for v in values)
 
 
 def of_numbers(values: Iterable[int | None]) -> str:
@@ -19,6 +17,12 @@ def of_numbers(values: Iterable[int | None]) -> str:
 def of_times(values: Iterable[datetime | None]) -> str:
     """Write an array for a parameter that is cast to timestamptz[]."""
     return _array("NULL" if v is None else f'"{v.isoformat()}"' for v in values)
+
+
+def _quoted(text: str) -> str:
+    """Escape by `replace`: `translate` takes ten times longer on a text with quotes in it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _array(elements: Iterable[str]) -> str:

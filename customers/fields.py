@@ -126,10 +126,12 @@ def write(
     *,
     source: str,
     came_by: Mapping[int, str] | None = None,
+    import_id: int | None = None,
 ) -> list[tuple[int, Sequence[str]]]:
     """Write values that are JSON, like `set_values`, but leave it to the caller to queue it.
 
-    Returns (customer id, names of the fields that changed).
+    `import_id` is that of the import which does it. Returns (customer id, names of the fields
+    that changed).
     """
     changed: list[tuple[int, Sequence[str]]] = []
     waiting = {customer_id: {**fields} for customer_id, fields in values.items() if fields}
@@ -140,7 +142,7 @@ def write(
             for customer_id, fields in sorted(waiting.items())
         ]
         moved: dict[int, dict[str, str]] = {}
-        for customer_id, merged_into, names in sql.set_fields(rows, source):
+        for customer_id, merged_into, names in sql.set_fields(rows, source, import_id):
             if merged_into is None:
                 changed.append((customer_id, names))
             else:

@@ -263,6 +263,7 @@ class FieldChange(models.Model):
     )
     at = models.DateTimeField(db_default=Now())
     source = models.TextField(help_text='For people: import "loyalty.csv", API key "shop", Anna.')
+    import_id = models.BigIntegerField(null=True, help_text="The import that wrote it.")
     changes = ExactJSONField()
     came_by = models.TextField(null=True)  # noqa: DJ001 (null costs nothing)
     origin_id = models.BigIntegerField(null=True)
@@ -413,6 +414,8 @@ class ImportState(models.TextChoices):
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
     STOPPED = "stopped", "Stopped"
+    UNDOING = "undoing", "Being undone"
+    UNDONE = "undone", "Undone"
 
 
 class Import(models.Model):
@@ -451,6 +454,8 @@ class Import(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
+    undone_at = models.DateTimeField(null=True)
+
     class Meta:
         ordering = ["-id"]
 
@@ -478,6 +483,38 @@ class ImportSeen(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} of {self.source_id}"
+
+
+class ImportGiven(models.Model):
+    """Which values a chunk of an import under way gave; gone when it has ended.
+
+    For each customer a hash, and a bit for each field whose id divided by 61 is `word`. Bit 61
+    marks those who were known.
+    """
+
+    pk = models.CompositePrimaryKey("source_id", "line", "word")
+    source = models.ForeignKey(Import, models.CASCADE, db_constraint=False, db_index=False)
+    line = models.BigIntegerField(help_text="The first line of the chunk.")
+    word = models.IntegerField()
+    keys = ArrayField(models.BigIntegerField())
+    bits = ArrayField(models.BigIntegerField())
+
+    def __str__(self) -> str:
+        return f"line {self.line} of {self.source_id}"
+
+
+class ImportTouched(models.Model):
+    """Whom a chunk of an import created or changed: what can be undone."""
+
+    pk = models.CompositePrimaryKey("source_id", "line")
+    source = models.ForeignKey(Import, models.CASCADE, db_constraint=False, db_index=False)
+    line = models.BigIntegerField(help_text="The first line of the chunk.")
+    created = ArrayField(models.BigIntegerField())
+    updated = ArrayField(models.BigIntegerField())
+    restored_at = models.DateTimeField(null=True, help_text="When their values were taken back.")
+
+    def __str__(self) -> str:
+        return f"line {self.line} of {self.source_id}"
 
 
 class ImportProblem(models.Model):

@@ -122,10 +122,12 @@ class Written(NamedTuple):
     names: list[str]
 
 
-def set_fields(rows: Sequence[tuple[int, str, str | None]], source: str) -> list[Written]:
+def set_fields(
+    rows: Sequence[tuple[int, str, str | None]], source: str, import_id: int | None = None
+) -> list[Written]:
     """Merge (customer id, {field: value or null} as JSON, identifier it came by) into customers.
 
-    What changed is logged as coming from `source`.
+    What changed is logged as coming from `source`, and from the import if one did it.
 
     Customers whose values are so already are neither locked nor written; those merged into
     another are locked and returned, but not written. Returns customer id, merged into, names of
@@ -163,14 +165,17 @@ def set_fields(rows: Sequence[tuple[int, str, str | None]], source: str) -> list
                 FROM changed
                 WHERE c.id = changed.id AND changed.merged_into_id IS NULL
             ), logged AS (
-                INSERT INTO customers_fieldchange (customer_id, source, changes, came_by)
-                SELECT id, %(source)s, changes, came_by FROM changed WHERE merged_into_id IS NULL
+                INSERT INTO customers_fieldchange
+                    (customer_id, source, changes, came_by, import_id)
+                SELECT id, %(source)s, changes, came_by, %(import_id)s
+                FROM changed WHERE merged_into_id IS NULL
             )
             SELECT id, merged_into_id, ARRAY(SELECT jsonb_object_keys(changes)) FROM changed
             """,
             {
                 "rows": f"[{','.join(members)}]",
                 "source": source,
+                "import_id": import_id,
             },
         )
         return [Written(*row) for row in cursor.fetchall()]
@@ -411,8 +416,8 @@ def move_field_changes(pairs: Sequence[tuple[int, int]]) -> None:
         cursor.execute(
             """
             INSERT INTO customers_fieldchange
-                (customer_id, id, at, source, changes, came_by, origin_id)
-            SELECT merge.survivor_id, id, at, source, changes, came_by,
+                (customer_id, id, at, source, changes, came_by, import_id, origin_id)
+            SELECT merge.survivor_id, id, at, source, changes, came_by, import_id,
                    coalesce(origin_id, merge.absorbed_id)
             FROM customers_fieldchange
             JOIN unnest(%s::bigint[], %s::bigint[]) AS merge (absorbed_id, survivor_id)

@@ -48,6 +48,8 @@ def add(run: Import, tally: Tally) -> None:
     run.customers_created += tally.created
     run.customers_updated += tally.updated
     for heading, counts in tally.found.items():
+        if not counts and heading == "warnings":
+            continue
         section = run.summary.setdefault(heading, {})
         for name, count in counts.items():
             if name in section or len(section) < GROUPS:

@@ -21,7 +21,14 @@ from django_q.tasks import async_task
 from customers.imports import records, reports, sql
 from customers.imports.records import Chunk, Header
 from customers.imports.reports import Tally
-from customers.models import Import, ImportProblem, ImportSeen, ImportState
+from customers.models import (
+    Import,
+    ImportGiven,
+    ImportProblem,
+    ImportSeen,
+    ImportState,
+    ImportTouched,
+)
 
 SLICE: Final = 20.0  # seconds that one task works; the queue kills it after 60
 ATTEMPTS: Final = 5  # at a chunk that others get in the way of
@@ -29,10 +36,14 @@ _PASSING: Final = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock n
 
 
 class Work(NamedTuple):
-    """How to handle a chunk, and the pattern of the lines whose cells it need not see."""
+    """How to handle a chunk, and what there is to add when all are done.
+
+    Of lines that the pattern matches the cells need not be seen.
+    """
 
     handle: Callable[[Chunk], Tally]
     pattern: re.Pattern[str] | None = None
+    conclude: Callable[[], Tally] = Tally
 
 
 Prepare: TypeAlias = Callable[[Import], Work]
@@ -142,6 +153,7 @@ def _step(import_id: int, phase: Phase, prepare: Prepare, deadline: float) -> bo
     reports.add(run, todo.handle(chunk))
     run.offset, run.lines_done = chunk.next_offset, chunk.next_line - 1
     if chunk.is_last:
+        reports.add(run, todo.conclude())
         _end(run, phase)
     run.save()
     is_late = time.monotonic() > deadline
@@ -169,14 +181,15 @@ def _begin(run: Import, phase: Phase) -> None:
 
 
 def _forget(run: Import) -> None:
-    ImportSeen.objects.filter(source=run).delete()
-    ImportProblem.objects.filter(source=run).delete()
+    for model in (ImportSeen, ImportGiven, ImportTouched, ImportProblem):
+        model.objects.filter(source=run).delete()
 
 
 def _end(run: Import, phase: Phase) -> None:
     run.state = phase.ends
     run.finished_at = timezone.now()
-    ImportSeen.objects.filter(source=run).delete()
+    for model in (ImportSeen, ImportGiven):
+        model.objects.filter(source=run).delete()
     if phase is APPLY:
         _remove_file(run)
 
@@ -205,6 +218,7 @@ def stop(import_id: int) -> None:
     if run.state not in PHASES:
         raise StateError(f"This import is {run.get_state_display().lower()}: nothing to stop.")
     run.stopped_state, run.state = run.state, ImportState.STOPPED
+    run.customers_updated = sql.count_updated(run.pk)
     run.save()
 
 

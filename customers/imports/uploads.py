@@ -154,8 +154,13 @@ def _count(text: str) -> tuple[int, int]:
     """Count the characters beyond ASCII that could be decoded, and the bytes that could not."""
     if text.isascii():
         return 0, 0
-    bad = len(re.findall("[\udc80-\udcff]", text))
-    return len(re.findall("[^\x00-\x7f]", text)) - bad, bad
+    beyond = len(text) - len(text.encode("ascii", "ignore"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        bad = len(re.findall("[\udc80-\udcff]", text))
+        return beyond - bad, bad
+    return beyond, 0
 
 
 def _decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[str]:

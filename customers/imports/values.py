@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -16,9 +15,11 @@ from customers.imports.records import Chunk
 from customers.imports.reports import GROUPS, Tally
 from customers.imports.running import Work
 from customers.imports.runs import Runs
+from customers.imports.storing import Origin
 from customers.models import CustomerField, Import
 
-_COUNTED: Final = 1  # bit of what is remembered of a customer; the others stand for fields
+_WORD: Final = 61  # fields that one number has bits for
+_KNOWN: Final = 1 << 61  # the bit that marks who is known already
 
 
 def describe(columns: Sequence[str]) -> dict[str, Any]:
@@ -30,12 +31,12 @@ def describe(columns: Sequence[str]) -> dict[str, Any]:
 
 def check(run: Import) -> Work:
     """Prepare to count what a chunk would do."""
-    return _work(run, _check)
+    return _work(run, _check, _conclude_check)
 
 
 def apply(run: Import) -> Work:
     """Prepare to write what a chunk says onto customers."""
-    return _work(run, _apply)
+    return _work(run, _apply, _conclude_apply)
 
 
 class _Context(NamedTuple):
@@ -57,31 +58,34 @@ class _Context(NamedTuple):
         return Reader(self.layout, self.options, self.known, strangers).read(chunk)
 
 
-def _work(run: Import, handle: Callable[[_Context, Chunk], Tally]) -> Work:
+def _work(
+    run: Import,
+    handle: Callable[[_Context, Chunk], Tally],
+    conclude: Callable[[_Context], Tally],
+) -> Work:
     layout = layouts.find(run.format["columns"])
     options = CustomerOptions.read(run.options)
     known = fields.known()
     runs = Runs(run.format["columns"], run.format["delimiter"], layout, options, known)
     context = _Context(run, layout, options, known, runs)
-    return Work(partial(handle, context), runs.pattern)
+    return Work(partial(handle, context), runs.pattern, partial(conclude, context))
 
 
 def _check(context: _Context, chunk: Chunk) -> Tally:
-    run, known, batch = context.run, context.known, context.read(chunk)
+    batch = context.read(chunk)
     owners = sql.select_owners([*batch.customers])
-    tally = _tally(batch, known)
-    fresh = _remember(run, batch, known, batch.customers, tally)
-    tally.found["customers"] = Counter("known" if each in owners else "new" for each in fresh)
-    return tally
+    _note_given(context, batch, owners)
+    return _tally(batch, context.known)
 
 
 def _apply(context: _Context, chunk: Chunk) -> Tally:
-    run, known, batch = context.run, context.known, context.read(chunk)
-    stored = storing.store(batch.customers, source=f"import “{run.file_name}”")
-    tally = _tally(batch, known)
-    fresh = _remember(run, batch, known, stored.created | stored.updated, tally)
-    tally.created = len(stored.created)
-    tally.updated = len(fresh - stored.created)
+    run, batch = context.run, context.read(chunk)
+    stored = storing.store(batch.customers, Origin(f"import “{run.file_name}”", run.pk))
+    if stored.created or stored.updated:
+        sql.note_touched(run.pk, run.lines_done + 1, *stored)
+    _note_given(context, batch)
+    tally = _tally(batch, context.known)
+    tally.created, tally.updated = len(stored.created), len(stored.updated)
     return tally
 
 
@@ -91,7 +95,11 @@ def _tally(batch: Batch, known: Mapping[str, CustomerField]) -> Tally:
     return Tally(
         ok=batch.lines,
         problems=batch.problems,
-        found={"fields": given, "unknown_fields": unknown},
+        found={
+            "fields": given,
+            "unknown_fields": unknown,
+            "warnings": +Counter(repeated=batch.repeated),
+        },
         notes={
             "fields": {
                 name: {"type": known[name].type, "example": batch.examples.get(name, "")[:100]}
@@ -104,36 +112,44 @@ def _tally(batch: Batch, known: Mapping[str, CustomerField]) -> Tally:
     )
 
 
-def _remember(
-    run: Import,
-    batch: Batch,
-    known: Mapping[str, CustomerField],
-    counted: Collection[str],
-    tally: Tally,
-) -> set[str]:
-    """Note which customers and fields were given; return those of `counted` who were not before.
-
-    Adds to the tally how many values were given again.
-    """
-    key_of = {customer_id: _hash(customer_id) for customer_id in batch.customers}
-    seen = sql.select_seen(run.pk, [*key_of.values()])
-    bit_of = {name: 1 << field.pk for name, field in known.items()}
-    repeated = batch.repeated
-    now = {}
-    fresh = set()
-    for customer_id, values in batch.customers.items():
-        before = seen.get(key_of[customer_id], 0)
-        bits = sum(map(bit_of.__getitem__, values))
-        repeated += (before & bits).bit_count()
-        if customer_id in counted and not before & _COUNTED:
-            fresh.add(customer_id)
-            bits |= _COUNTED
-        now[key_of[customer_id]] = before | bits
-    sql.remember_seen(run.pk, now)
-    if repeated:
-        tally.found["warnings"] = Counter(repeated=repeated)
-    return fresh
+def _note_given(context: _Context, batch: Batch, known: Collection[str] = ()) -> None:
+    """Note which values were given to whom, and who was known, to be counted in the end."""
+    if not batch.customers:
+        return
+    word_of = {name: field.pk // _WORD for name, field in context.known.items()}
+    for word in sorted({0, *word_of.values()}):
+        bit_of = {
+            name: 1 << field.pk % _WORD if word_of[name] == word else 0
+            for name, field in context.known.items()
+        }
+        bits = {
+            customer_id: sum(map(bit_of.__getitem__, values))
+            for customer_id, values in batch.customers.items()
+        }
+        if word == 0:
+            bits |= {customer_id: bits[customer_id] | _KNOWN for customer_id in known}
+        else:
+            bits = {customer_id: each for customer_id, each in bits.items() if each}
+        if bits:
+            line = context.run.lines_done + 1
+            sql.note_given(context.run.pk, line, word, [*bits], [*bits.values()])
 
 
-def _hash(customer_id: str) -> int:
-    return int.from_bytes(blake2b(customer_id.encode(), digest_size=8).digest(), signed=True)
+def _conclude_check(context: _Context) -> Tally:
+    repeated, known, new = sql.summarise_given(context.run.pk, _KNOWN)
+    return Tally(
+        found={
+            "warnings": +Counter(repeated=repeated),
+            "customers": +Counter(new=new, known=known),
+        }
+    )
+
+
+def _conclude_apply(context: _Context) -> Tally:
+    """Count customers once whom several chunks changed."""
+    run = context.run
+    repeated, _, _ = sql.summarise_given(run.pk, _KNOWN)
+    return Tally(
+        updated=sql.count_updated(run.pk) - run.customers_updated,
+        found={"warnings": +Counter(repeated=repeated)},
+    )

@@ -73,8 +73,8 @@ def move_field_changes(
         cursor.execute(
             """
             INSERT INTO customers_fieldchange
-                (customer_id, id, at, source, changes, came_by, origin_id)
-            SELECT %(to_id)s, id, at, source, changes, came_by,
+                (customer_id, id, at, source, changes, came_by, import_id, origin_id)
+            SELECT %(to_id)s, id, at, source, changes, came_by, import_id,
                    CASE WHEN origin_id = ANY(%(others)s::bigint[]) THEN origin_id END
             FROM customers_fieldchange
             WHERE customer_id = %(from_id)s AND id = ANY(%(ids)s::bigint[])
