@@ -67,6 +67,11 @@ def test_list_opens_in_few_queries_however_many_rows_there_are(name, staff, rows
     assert queries_of(staff, address) == few <= MOST_QUERIES
 
 
+def test_tab_of_a_list_says_what_is_listed(staff):
+    page = staff.get("/admin/customers/customerfield/").content.decode()
+    assert "<title> Customer fields | CDP</title>" in " ".join(page.split())
+
+
 def test_home_takes_as_many_queries_for_many_rows_as_for_few(staff, rows):
     rows(2)
     few = queries_of(staff, "/admin/")
