@@ -10,7 +10,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 
-from cdp import erasure, identity_pages, profile, segment_pages, staff, timeline, work
+from cdp import (
+    consent_pages,
+    erasure,
+    identity_pages,
+    profile,
+    segment_pages,
+    staff,
+    timeline,
+    work,
+)
 from customers import adminkit, changes
 from customers.admin import CustomerAdmin, CustomerFieldAdmin
 from customers.adminkit import Use
@@ -21,7 +30,7 @@ from events.models import DiscoveredField, Source
 from segments import pages
 from segments.models import Membership, Segment
 
-__all__ = ["CustomerFieldPages", "CustomerPages", "segment_pages", "staff", "work"]
+__all__ = ["CustomerFieldPages", "CustomerPages", "consent_pages", "segment_pages", "staff", "work"]
 
 DISCOVERED_SHOWN = 12
 
@@ -59,6 +68,9 @@ class CustomerPages(CustomerAdmin):
                 wrap(self.timeline),
                 name="customers_customer_timeline",
             ),
+            path(
+                "<int:customer_id>/consent/", wrap(self.consent), name="customers_customer_consent"
+            ),
             path("<int:customer_id>/join/", wrap(self.join), name="customers_customer_join"),
             path("<int:customer_id>/detach/", wrap(self.detach), name="customers_customer_detach"),
             path(
@@ -82,6 +94,7 @@ class CustomerPages(CustomerAdmin):
             "memberships": profile.memberships(customer),
             "identities": profile.identities(customer),
             "merges": identity_pages.history(customer),
+            **consent_pages.of_customer(request, customer),
             "event_types": profile.event_types(customer),
             "page": timeline.page(customer.pk),
             "may_change": self.has_change_permission(request, customer),
@@ -108,6 +121,9 @@ class CustomerPages(CustomerAdmin):
             "day_before": after and after.at,
         }
         return render(request, "cdp/timeline.html", context)
+
+    def consent(self, request: HttpRequest, customer_id: int) -> HttpResponse:
+        return consent_pages.decide(request, self._changeable(request, customer_id))
 
     def join(self, request: HttpRequest, customer_id: int) -> HttpResponse:
         return identity_pages.join(request, self._changeable(request, customer_id))

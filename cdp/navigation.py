@@ -103,6 +103,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:events_eventname_changelist",
                 "events.view_eventname",
             ),
+            Entry(
+                "Consents",
+                "verified_user",
+                "admin:customers_consentpurpose_changelist",
+                "customers.view_consentpurpose",
+            ),
             Entry("Sources", "input", "admin:events_source_changelist", "events.view_source"),
             Entry(
                 "Rejected events",

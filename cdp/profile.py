@@ -48,7 +48,7 @@ def field_groups(customer: Customer) -> list[tuple[str, list[ShownField]]]:
     known = fields.known()
     origins = _origins(customer)
     shown = [
-        _shown(known.get(name) or CustomerField(name=name), value, origins.get(name))
+        _shown(known.get(name) or CustomerField(name=name, label=""), value, origins.get(name))
         for name, value in customer.fields.items()
     ]
     shown.sort(key=lambda one: str(one.field).lower())

@@ -8,7 +8,7 @@ from customers import identity
 from customers.models import Suppression
 
 AT_ONCE = 5_000  # rows of one statement
-_HASHED = "hash:"
+HASHED = "hash:"  # begins what stands for an address that was forgotten
 
 
 def add(kind: str, values: Iterable[str], reason: str, source: str) -> int:
@@ -73,9 +73,9 @@ def _found(kind: str, values: Collection[str]) -> set[str]:
 
 
 def _hash(value: str) -> str:
-    return _HASHED + salted_hmac("suppression", value, algorithm="sha256").hexdigest()
+    return HASHED + salted_hmac("suppression", value, algorithm="sha256").hexdigest()
 
 
 def _as_hash(value: str) -> str:
     """Return what is a hash already, or ""."""
-    return value if value.startswith(_HASHED) else ""
+    return value if value.startswith(HASHED) else ""
