@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from activation import outbox
+from cdp import undoing
 from customers import changes, clock, search
 from events import inbox
 from events.mail import recipients
@@ -49,6 +50,12 @@ def fill(limit: int) -> int:
     return filling.fill_next()
 
 
+@transaction.atomic
+def undo(limit: int) -> int:
+    """Forget customers whom an import created that is being undone, if they have nothing else."""
+    return undoing.forget_created(limit)
+
+
 class Stage(NamedTuple):
     """A step of the river, and what to do with a row that fails it alone."""
 
@@ -63,4 +70,5 @@ STAGES = (
     Stage("tick", tick),
     Stage("refresh", refresh, changes.set_aside, CHANGES),
     Stage("fill", fill, filling.set_aside),
+    Stage("undo", undo),
 )

@@ -26,7 +26,12 @@ from customers.imports.options import DATES, NUMBERS
 from customers.imports.records import DELIMITERS
 from customers.models import CustomerField, FieldType, Import, ImportKind, ImportState
 
-AT_WORK: Final = (ImportState.WAITING, ImportState.CHECKING, ImportState.IMPORTING)
+AT_WORK: Final = (
+    ImportState.WAITING,
+    ImportState.CHECKING,
+    ImportState.IMPORTING,
+    ImportState.UNDOING,
+)
 _NUMBER_CHOICES: Final = [(style, style) for style in NUMBERS]
 _DATE_CHOICES: Final = [(style, "2026-01-31 (ISO)" if style == "iso" else style) for style in DATES]
 _STEPS: Final = ("Choose", "Check", "Import", "Result")
@@ -142,6 +147,7 @@ class ImportAdmin(ProductAdmin):
             path("example/<slug:kind>.csv", wrap(self.example), name="customers_import_example"),
             path("<int:run_id>/status/", wrap(self.status), name="customers_import_status"),
             path("<int:run_id>/errors.csv", wrap(self.errors), name="customers_import_errors"),
+            path("<int:run_id>/kept.csv", wrap(self.kept), name="customers_import_kept"),
             path("<int:run_id>/recheck/", wrap(self.recheck), name="customers_import_recheck"),
             path("<int:run_id>/<slug:verb>/", wrap(self.command), name="customers_import_command"),
         ]
@@ -231,6 +237,12 @@ class ImportAdmin(ProductAdmin):
         name = slugify(run.file_name.rpartition(".")[0]) or "import"
         return _download(imports.error_file(run), f"{name}-errors.csv")
 
+    def kept(self, request: HttpRequest, run_id: int) -> StreamingHttpResponse:
+        run = self._run(request, run_id)
+        if not masking.current().is_clear:
+            raise PermissionDenied
+        return _download(imports.kept_file(run), f"kept-{run.pk}.csv")
+
     def example(self, request: HttpRequest, kind: str) -> StreamingHttpResponse:
         self._require_add(request)
         if kind not in self.kinds:
@@ -239,7 +251,7 @@ class ImportAdmin(ProductAdmin):
 
     @method_decorator(require_POST)
     def command(self, request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
-        """Start, stop, resume or discard an import."""
+        """Start, stop, resume, undo or discard an import."""
         self._require_add(request)
         run = self._run(request, run_id)
         commands: dict[str, Callable[[int], None]] = {
@@ -247,6 +259,7 @@ class ImportAdmin(ProductAdmin):
             "stop": imports.stop,
             "resume": imports.resume,
             "discard": imports.discard,
+            "undo": imports.start_undo,
         }
         if verb not in commands:
             raise PermissionDenied
@@ -294,7 +307,7 @@ class ImportAdmin(ProductAdmin):
             "run": run,
             "steps": list(_steps(_step_of(run))),
             "is_at_work": run.state in AT_WORK,
-            "percent": int(run.progress * 100),
+            "percent": _percent(run),
             "values": sum(entry["count"] for entry in found.values()),
             "events": sorted(
                 ((name, entry["count"]) for name, entry in run.summary.get("events", {}).items()),
@@ -312,6 +325,8 @@ class ImportAdmin(ProductAdmin):
             "date_choices": _DATE_CHOICES,
             "has_errors": run.rows_failed > 0,
             "earlier": imports.earlier(run) if run.state == ImportState.CHECKED else None,
+            "is_undoable": imports.is_undoable(run),
+            "undone": run.summary.get("undo", {}),
             "may_act": self.has_add_permission(request),
             "may_create_fields": request.user.has_perm("customers.add_customerfield"),
         }
@@ -348,6 +363,14 @@ def _unknown_names(run: Import) -> list[str]:
 def _unknown(run: Import) -> list[dict[str, Any]]:
     entries = run.summary.get("unknown_fields", {})
     return [{"name": name, **entries[name]} for name in _unknown_names(run)]
+
+
+def _percent(run: Import) -> int:
+    if run.state != ImportState.UNDOING:
+        return int(run.progress * 100)
+    undone = run.summary.get("undo", {})
+    todo = run.customers_updated + 2 * run.customers_created  # who is created, is also removed
+    return min(99, 100 * sum(undone.values()) // max(1, todo))
 
 
 def _step_of(run: Import) -> int:

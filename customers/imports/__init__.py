@@ -8,6 +8,7 @@ found. The summary holds
     fields          {name: {"count", "type", "example"}}       values the file gives
     unknown_fields  {name: {"count", "suggestion"}}            names in the file that are no field
     warnings        {"repeated": {"count"}}                    values given again further down
+    undo            {"restored", "removed", "kept"}            customers, once it is undone
     errors          [{"code", "about", "message", "count", "lines"}]
 
 `Import.options` is described by `CustomerOptions`; `Import.format` holds encoding, packing,
@@ -22,6 +23,9 @@ from customers.imports import layouts, receiving, running, values
 from customers.imports.options import CustomerOptions, OptionError, Options
 from customers.imports.reports import error_file, example_file
 from customers.imports.running import APPLY, CHECK, StateError, discard, resume, stop
+from customers.imports.undoing import is_possible as is_undoable
+from customers.imports.undoing import kept_file, undo
+from customers.imports.undoing import start as start_undo
 from customers.imports.uploads import FileError
 from customers.models import Import, ImportKind, ImportState
 
@@ -38,11 +42,15 @@ __all__ = [
     "earlier",
     "error_file",
     "example",
+    "is_undoable",
+    "kept_file",
     "resume",
     "start_apply",
     "start_check",
     "start_check_again",
+    "start_undo",
     "stop",
+    "undo",
 ]
 
 

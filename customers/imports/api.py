@@ -86,15 +86,19 @@ class ImportSerializer(apikit.StrictModelSerializer):
     rows = RowsSerializer(source="*", read_only=True)
     customers = TouchedSerializer(source="*", read_only=True)
     progress = serializers.FloatField(read_only=True, help_text="From 0 to 1.")
+    is_undoable = serializers.SerializerMethodField(help_text="Whether it wrote what `undo` takes.")
 
     class Meta:
         model = Import
         fields = [
             *("id", "kind", "state", "file_name", "file_size", "rows", "customers", "progress"),
             *("options", "format", "summary", "error", "created_by"),
-            *("created_at", "started_at", "finished_at"),
+            *("created_at", "started_at", "finished_at", "is_undoable", "undone_at"),
         ]
         read_only_fields = fields
+
+    def get_is_undoable(self, run: Import) -> bool:
+        return imports.is_undoable(run)
 
 
 class ImportFilters(apikit.StrictFilterSet):
@@ -159,6 +163,25 @@ class ImportViewSet(
     def resume(self, request: Request, pk: str) -> Response:
         """Go on where an import was stopped or failed."""
         return self._do(imports.resume)
+
+    @extend_schema(request=None, responses=ImportSerializer)
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, pk: str) -> Response:
+        """Take back what an import changed, where nothing newer has changed it since.
+
+        Customers whom it created and who have nothing else are removed. Read `summary.undo` for
+        how many were `restored`, `removed` and `kept`, and `kept.csv` for the latter.
+        """
+        return self._do(imports.start_undo)
+
+    @extend_schema(responses=CSV)
+    @action(detail=True, url_path="kept.csv")
+    def kept(self, request: Request, pk: str) -> HttpResponseBase:
+        """The customers that an undo left as they are, with the reason."""
+        if not Mask(request.user).is_clear:
+            raise exceptions.PermissionDenied
+        run = self.get_object()
+        return _csv(imports.kept_file(run), f"kept-{run.pk}.csv")
 
     @extend_schema(responses=CSV)
     @action(detail=True, url_path="errors.csv")

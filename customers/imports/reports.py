@@ -106,7 +106,9 @@ def error_file(run: Import) -> Iterator[str]:
     yield "\ufeff"  # so that spreadsheet programs see that it is UTF-8
     delimiter = run.format.get("delimiter", ",")
     yield _line([*layouts.ADDED, *run.format.get("columns", [])], delimiter)
-    for problem in ImportProblem.objects.filter(source=run).order_by("line", "id").iterator():
+    for problem in (
+        ImportProblem.objects.filter(source=run, line__gt=0).order_by("line", "id").iterator()
+    ):
         yield _line([str(problem.line), problem.message, *problem.row], delimiter)
 
 

@@ -66,7 +66,8 @@ APPLY: Final = Phase(
     ImportState.IMPORTING,
     ImportState.DONE,
 )
-PHASES: Final = {phase.state.value: phase for phase in (CHECK, APPLY)}
+UNDO: Final = Phase("undo", (), ImportState.UNDOING, ImportState.UNDONE)
+PHASES: Final = {phase.state.value: phase for phase in (CHECK, APPLY, UNDO)}
 
 
 class StateError(Exception):
@@ -80,7 +81,7 @@ def start(import_id: int, phase: Phase) -> None:
         if run.state not in phase.begins:
             raise StateError(f"This import is {run.get_state_display().lower()} already.")
         _begin(run, phase)
-        _enqueue(run, phase)
+        enqueue(run, phase)
 
 
 @transaction.atomic
@@ -91,7 +92,7 @@ def start_again(import_id: int, options: Mapping[str, Any]) -> None:
         raise StateError(f"This import is {run.get_state_display().lower()}, not checked.")
     run.options = {**options}
     _begin(run, CHECK)
-    _enqueue(run, CHECK)
+    enqueue(run, CHECK)
 
 
 def work(import_id: int, phase: Phase, prepare: Prepare) -> None:
@@ -99,11 +100,23 @@ def work(import_id: int, phase: Phase, prepare: Prepare) -> None:
 
     Of several tasks for one import all but one end at once.
     """
+
+    def step(deadline: float) -> bool:
+        return _step(import_id, phase, prepare, deadline)
+
+    work_by(import_id, phase, step)
+
+
+def work_by(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None:
+    """Take steps, each a transaction, until one says that it is the last for this task.
+
+    They are told when the task should end.
+    """
     if not sql.try_lock(import_id):
         return
     try:
         with _rare_collection():
-            _work(import_id, phase, prepare)
+            _work(import_id, phase, step)
     finally:
         sql.unlock(import_id)
 
@@ -113,14 +126,14 @@ def by_records(handle: Callable[[Import, Chunk], Tally]) -> Prepare:
     return lambda run: Work(partial(handle, run))
 
 
-def _work(import_id: int, phase: Phase, prepare: Prepare) -> None:
+def _work(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None:
     deadline = time.monotonic() + SLICE
     _begin_if_due(import_id, phase)
     failures = 0
     is_going_on = True
     while is_going_on:
         try:
-            is_going_on = _step(import_id, phase, prepare, deadline)
+            is_going_on = step(deadline)
             failures = 0
         except OperationalError as error:
             failures += 1
@@ -158,7 +171,7 @@ def _step(import_id: int, phase: Phase, prepare: Prepare, deadline: float) -> bo
     run.save()
     is_late = time.monotonic() > deadline
     if is_late and not chunk.is_last:
-        _enqueue(run, phase)
+        enqueue(run, phase)
     return not (is_late or chunk.is_last)
 
 
@@ -218,7 +231,8 @@ def stop(import_id: int) -> None:
     if run.state not in PHASES:
         raise StateError(f"This import is {run.get_state_display().lower()}: nothing to stop.")
     run.stopped_state, run.state = run.state, ImportState.STOPPED
-    run.customers_updated = sql.count_updated(run.pk)
+    if run.stopped_state == ImportState.IMPORTING:
+        run.customers_updated = sql.count_updated(run.pk)
     run.save()
 
 
@@ -231,7 +245,19 @@ def resume(import_id: int) -> None:
     phase = PHASES[run.stopped_state]
     run.state, run.stopped_state, run.error, run.finished_at = phase.state, "", "", None
     run.save()
-    _enqueue(run, phase)
+    enqueue(run, phase)
+
+
+def begin_undo(run: Import) -> None:
+    """Let the queue undo an import; it is held by the caller, who knows that this can be done."""
+    for model in (ImportSeen, ImportGiven):
+        model.objects.filter(source=run).delete()
+    run.state, run.stopped_state, run.error = UNDO.state, "", ""
+    run.summary.pop("undo", None)
+    if run.file:
+        _remove_file(run)
+    run.save()
+    enqueue(run, UNDO)
 
 
 @transaction.atomic
@@ -244,7 +270,8 @@ def discard(import_id: int) -> None:
     run.delete()
 
 
-def _enqueue(run: Import, phase: Phase) -> None:
+def enqueue(run: Import, phase: Phase) -> None:
+    """Leave the rest of a phase to another task of the queue."""
     async_task(f"{run.app}.imports.{phase.verb}", run.pk)
 
 

@@ -258,3 +258,74 @@ def count_updated(import_id: int) -> int:
             {"id": import_id},
         )
         return int(cursor.fetchone()[0])
+
+
+def select_written(import_id: int, customer_ids: Sequence[int]) -> list[Any]:
+    """Return what an import changed of these customers, those merged into others left out.
+
+    (customer id, CustomerId, fields, what each was before it as JSON, fields that something newer
+    has changed since).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH written AS MATERIALIZED (
+                SELECT log.customer_id, log.id, key, value -> 0 AS old,
+                       log.import_id IS NOT DISTINCT FROM %(import_id)s::bigint AS is_own
+                FROM unnest(%(ids)s::bigint[]) AS wanted (id)
+                JOIN customers_fieldchange AS log ON log.customer_id = wanted.id
+                CROSS JOIN LATERAL jsonb_each(log.changes)
+            ), field AS (
+                SELECT customer_id, key,
+                       (array_agg(old ORDER BY id) FILTER (WHERE is_own))[1] AS old,
+                       (array_agg(is_own ORDER BY id DESC))[1] AS is_last
+                FROM written
+                GROUP BY customer_id, key
+                HAVING bool_or(is_own)
+            )
+            SELECT field.customer_id, c.external_id,
+                   coalesce(array_agg(key) FILTER (WHERE is_last), '{}'),
+                   coalesce(array_agg(old::text) FILTER (WHERE is_last), '{}'),
+                   coalesce(array_agg(key ORDER BY key) FILTER (WHERE NOT is_last), '{}')
+            FROM field JOIN customers_customer AS c ON c.id = field.customer_id
+            WHERE c.merged_into_id IS NULL
+            GROUP BY field.customer_id, c.external_id
+            ORDER BY field.customer_id
+            """,
+            {"import_id": import_id, "ids": arrays.of_numbers(customer_ids)},
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def lock_lone(import_id: int, customer_ids: Sequence[int]) -> list[tuple[int, str | None, bool]]:
+    """Lock these customers, in order of id; return (id, CustomerId, whether they are alone).
+
+    Alone is who has nothing that did not come from the import: no value, event, identifier, merge
+    or decision. Customers who are gone or merged are left out.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.id, c.external_id,
+                   c.fields = '{}' AND c.first_seen_at IS NULL
+                   AND NOT EXISTS (
+                       SELECT FROM customers_identifier AS other
+                       WHERE other.customer_id = c.id AND other.kind <> 'customer_id')
+                   AND NOT EXISTS (
+                       SELECT FROM customers_merge WHERE survivor_id = c.id AND undone_at IS NULL)
+                   AND NOT EXISTS (SELECT FROM customers_consentchange WHERE customer_id = c.id)
+                   AND NOT EXISTS (
+                       SELECT FROM customers_fieldchange AS log
+                       WHERE log.customer_id = c.id
+                         AND log.import_id IS DISTINCT FROM %(import_id)s::bigint)
+            FROM unnest(%(ids)s::bigint[]) AS wanted (id)
+            JOIN customers_customer AS c ON c.id = wanted.id
+            WHERE c.merged_into_id IS NULL
+            ORDER BY c.id
+            FOR UPDATE OF c
+            """,
+            {"import_id": import_id, "ids": arrays.of_numbers(customer_ids)},
+        )
+        rows: list[tuple[int, str | None, bool]] = cursor.fetchall()
+        return rows

@@ -60,6 +60,8 @@ SCOPES = {
     "imports/1/apply/": {"post": "imports:write"},
     "imports/1/resume/": {"post": "imports:write"},
     "imports/1/stop/": {"post": "imports:write"},
+    "imports/1/undo/": {"post": "imports:write"},
+    "imports/1/kept.csv/": {"get": "imports:read personal-data:read"},
     "imports/1/errors.csv": {"get": "imports:read personal-data:read"},
     "imports/1/errors.csv/": {"get": "imports:read personal-data:read"},
     "imports/example.csv/": {"get": "imports:read"},
