@@ -9,7 +9,7 @@ from activation import sql, wakeups
 from activation.models import AtMost, Backlog, On, Reason, Trigger
 from customers import clock, consent, spelling
 from customers.models import ConsentPurpose, CustomerField
-from segments.models import Membership
+from segments import memberships
 
 MAX_STAY = timedelta(days=3_650)
 MAX_DAYS = 3_650
@@ -144,4 +144,4 @@ def _includes(trigger: Trigger) -> bool:
 
 def members(trigger: Trigger) -> int:
     """Return how many customers are in the segment of a trigger: what `include_existing` sends."""
-    return Membership.objects.filter(segment=trigger.segment_id).count()
+    return memberships.sizes([trigger.segment_id])[trigger.segment_id]

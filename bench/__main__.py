@@ -6,13 +6,14 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench import evaluation, ground, refreshing, river
+from bench import evaluation, filling, ground, refreshing, river
 from bench.ground import Row, Size
 
 BENCHES = {
     "store": river.store,
     "river": river.run,
     "evaluation": evaluation.run,
+    "filling": filling.run,
     "refreshing": refreshing.run,
 }
 

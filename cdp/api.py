@@ -62,6 +62,18 @@ class Router(SimpleRouter):
 
 
 class CustomerFieldViewSet(customers_api.CustomerFieldViewSet):
+    def perform_update(self, serializer: Any) -> None:
+        """Change what may change; a type only while nobody has a value and no rule is broken."""
+        field: CustomerField = serializer.instance
+        new_type = serializer.validated_data.get("type", field.type)
+        if new_type != field.type and (broken := definitions.broken_by_type(field.name, new_type)):
+            names = ", ".join(f"“{segment}”" for segment in broken)
+            message = (
+                f"Segments compare this field in ways that fit its present type only: {names}."
+            )
+            raise apikit.Conflict(message, "in_use")
+        super().perform_update(serializer)
+
     def perform_destroy(self, instance: CustomerField) -> None:
         """Remove the field and the values that customers have of it, unless a segment uses it."""
         if using := definitions.using_field(instance.name):

@@ -27,7 +27,8 @@ from cdp.profile import PURCHASE
 from customers import adminkit
 from customers.models import Customer
 from events import amounts
-from segments.models import Membership, Segment
+from segments import memberships
+from segments.models import Segment
 
 DAYS: Final = 30
 KEPT: Final = timedelta(seconds=30)
@@ -249,8 +250,7 @@ def _first_id(since: datetime) -> UUID:
 
 def _segments() -> list[Size]:
     """Return the segments with their members, the largest first."""
-    counted = Membership.objects.order_by().values_list("segment").annotate(Count("customer_id"))
-    members = dict(counted)
     segments = Segment.objects.only("name", "sentence")
-    sizes = [Size(s.pk, s.name, s.sentence, members.get(s.pk, 0)) for s in segments]
+    members = memberships.sizes([segment.pk for segment in segments])
+    sizes = [Size(s.pk, s.name, s.sentence, members[s.pk]) for s in segments]
     return sorted(sizes, key=lambda size: -size.members)

@@ -11,7 +11,6 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
@@ -23,9 +22,9 @@ from django.views.decorators.http import require_POST
 from customers import adminkit, formats
 from customers.adminkit import Empty, ProductAdmin, Use
 from customers.models import Customer
-from segments import builder, by_hand, definitions, pages
+from segments import builder, by_hand, definitions, memberships, pages
 from segments.memberships import Transition
-from segments.models import Membership, Segment, SegmentKind
+from segments.models import Segment, SegmentKind
 
 
 class SegmentChangeList(ChangeList):
@@ -39,12 +38,10 @@ class SegmentChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         shown: list[Any] = list(self.result_list)
-        members = Membership.objects.filter(segment__in=[segment.pk for segment in shown])
-        counted = members.values_list("segment").annotate(count=Count("customer"))
-        size_of = dict(counted.order_by())
+        size_of = memberships.sizes([segment.pk for segment in shown])
         uses = self.model_admin.uses(shown)
         for segment in shown:
-            segment.size = size_of.get(segment.pk, 0)
+            segment.size = size_of[segment.pk]
             segment.uses = uses[segment.pk]
         self.result_list = shown
 

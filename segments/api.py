@@ -1,22 +1,24 @@
 """Segments over HTTP: define, preview, read who is in them and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 import django_filters
 from django.db import transaction
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 from drf_spectacular.utils import extend_schema, extend_schema_field
-from rest_framework import serializers, status, viewsets
+from rest_framework import parsers, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from customers import apikit, lookups
 from customers.api import CustomerSerializer
+from customers.imports.uploads import FileError
 from customers.models import Customer
-from segments import definitions, parsing, preview
+from segments import definitions, growth, lists, parsing, preview
 from segments.memberships import Transition
 from segments.models import (
     Audience,
@@ -112,6 +114,12 @@ class QuestionSerializer(apikit.StrictSerializer):
         default=False, help_text="Also list the ids of up to 100,000 customers."
     )
 
+    def validate_as_of(self, as_of: datetime | None) -> datetime | None:
+        if as_of and not parsing.MIN_YEAR <= as_of.year <= parsing.MAX_YEAR:
+            between = f"{parsing.MIN_YEAR} and {parsing.MAX_YEAR}"
+            raise serializers.ValidationError(f"The year must be between {between}.")
+        return as_of
+
 
 class ConditionCountSerializer(serializers.Serializer):
     path = serializers.CharField(help_text="Where it stands in the rule, as in all.0.")
@@ -160,6 +168,33 @@ class MembershipSerializer(serializers.Serializer):
     cause = serializers.CharField()
 
 
+class SizeSerializer(serializers.Serializer):
+    day = serializers.DateField()
+    members = serializers.IntegerField(help_text="When the day ended.")
+    is_estimate = serializers.BooleanField(
+        help_text="How many the present rule would have found; it was not in force then."
+    )
+
+
+class VersionSerializer(serializers.Serializer):
+    """A segment as it was saved, by whom and when."""
+
+    version = serializers.IntegerField(help_text="Counts up with every change of the rule.")
+    name = serializers.CharField()
+    audience = serializers.CharField()
+    rule = RuleField()
+    sentence = serializers.CharField()
+    change = serializers.SerializerMethodField()
+    changed_at = apikit.UtcDateTimeField(source="history_date")
+    changed_by = serializers.CharField(
+        source="history_user_id", allow_null=True, help_text="A user's name, or an API key's."
+    )
+
+    @extend_schema_field(serializers.ChoiceField(["created", "changed"]))
+    def get_change(self, version: Any) -> str:
+        return "created" if version.history_type == "+" else "changed"
+
+
 @extend_schema_field({"description": "A number, text, boolean, list, object or null."})
 class AnyField(serializers.Field):
     def to_representation(self, value: Any) -> Any:
@@ -176,7 +211,9 @@ class ExplainedSerializer(serializers.Serializer):
 
 class ExplanationSerializer(serializers.Serializer):
     member = serializers.BooleanField()
-    since = apikit.UtcDateTimeField(allow_null=True)
+    since = apikit.UtcDateTimeField(
+        allow_null=True, help_text="When they came in, or went out; null if they never were in."
+    )
     next_change_at = apikit.UtcDateTimeField(
         allow_null=True, help_text="When time alone will change it; null if never."
     )
@@ -196,6 +233,25 @@ class ByHandSerializer(serializers.Serializer):
     changed = serializers.IntegerField(help_text="Customers who were added or removed.")
     unknown_ids = serializers.ListField(child=serializers.IntegerField())
     unknown_customer_ids = serializers.ListField(child=serializers.CharField())
+
+
+class MemberFileSerializer(apikit.StrictSerializer):
+    file = serializers.FileField(
+        help_text="CSV with a column customerId, also packed by gzip or zip."
+    )
+
+
+class LineSerializer(serializers.Serializer):
+    line = serializers.IntegerField(help_text="Of the file, from 1.")
+    code = serializers.CharField()
+    message = serializers.CharField()
+    row = serializers.ListField(child=serializers.CharField(), source="cells")
+
+
+class MemberFileResultSerializer(serializers.Serializer):
+    changed = serializers.IntegerField(help_text="Customers who were not in before.")
+    lines = serializers.IntegerField(help_text="In the file, without the first.")
+    problems = LineSerializer(many=True, help_text="Lines that could not be used, 10,000 at most.")
 
 
 class MemberFilters(apikit.StrictFilterSet):
@@ -223,9 +279,7 @@ class SegmentViewSet(viewsets.ModelViewSet[Segment]):
     lookup_value_regex = r"[-a-zA-Z0-9_]+"
 
     def get_queryset(self) -> QuerySet[Segment]:
-        members = Membership.objects.filter(segment=OuterRef("pk")).order_by().values("segment")
-        size = members.annotate(size=Count("customer_id")).values("size")
-        return Segment.objects.annotate(size=Coalesce(Subquery(size), 0))
+        return Segment.objects.annotate(size=Coalesce("kept__members", 0))
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         segment = self._saved(None, request.data)
@@ -294,12 +348,53 @@ class SegmentViewSet(viewsets.ModelViewSet[Segment]):
         """Take customers out of a segment kept by hand; the body is as for POST."""
         return self._by_hand(definitions.remove_members)
 
+    @extend_schema(request=MemberFileSerializer, responses=MemberFileResultSerializer)
+    @action(
+        detail=True,
+        methods=["post"],
+        url_path="members/file",
+        parser_classes=(parsers.MultiPartParser,),
+    )
+    def add_file(self, request: Request, key: str) -> Response:
+        """Put the customers whose CustomerIds a file lists into a segment kept by hand."""
+        named = MemberFileSerializer(data=request.data)
+        named.is_valid(raise_exception=True)
+        segment = self.get_object()
+        try:
+            found = lists.read(named.validated_data["file"])
+        except FileError as error:
+            raise apikit.refuse("file", str(error)) from error
+        transitions = self._change(definitions.add_members, segment, found.customer_of.values())
+        result = {
+            "changed": len(transitions),
+            "lines": found.lines,
+            "problems": found.problems[:MAX_IDS],
+        }
+        return Response(MemberFileResultSerializer(result).data)
+
     @extend_schema(responses=HistorySerializer(many=True), filters=True)
     @action(detail=True, filterset_class=HistoryFilters, page_order=("-at", "-id"))
     def history(self, request: Request, key: str) -> Response:
         """Who entered and who left, the latest first. The silent first filling counts too."""
         rows = MembershipChange.objects.filter(segment=self.get_object())
         return self._page(rows.select_related("customer"), HistorySerializer)
+
+    @extend_schema(responses=SizeSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=None)
+    def sizes(self, request: Request, key: str) -> Response:
+        """How many members it had at the end of each of the last 90 days, the oldest first.
+
+        Of a new or edited segment the days are worked out in the background, the latest first.
+        """
+        return Response(SizeSerializer(growth.of(self.get_object()), many=True).data)
+
+    @extend_schema(responses=VersionSerializer(many=True), filters=False)
+    @action(detail=True, page_order=("-history_id",))
+    def versions(self, request: Request, key: str) -> Response:
+        """Every version of the segment, the latest first: who changed it, when, and to what."""
+        rows = Segment.versions.filter(id=self.get_object().pk)
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(VersionSerializer(page, many=True).data)
 
     def announce(self, transitions: Sequence[Transition]) -> None:
         """Tell the floors above who entered and left by hand; here there are none."""
@@ -312,12 +407,8 @@ class SegmentViewSet(viewsets.ModelViewSet[Segment]):
             raise apikit.refuse("ids", "Name customers by ids or customer_ids.", "required")
         by_id = lookups.current(ids)
         by_external_id = lookups.by_external_id(external_ids)
-        with transaction.atomic():
-            try:
-                transitions = change(self.get_object(), {*by_id.values(), *by_external_id.values()})
-            except definitions.NotByHandError as error:
-                raise apikit.Conflict(str(error), "not_by_hand") from error
-            self.announce(transitions)
+        found = [*by_id.values(), *by_external_id.values()]
+        transitions = self._change(change, self.get_object(), found)
         return Response(
             {
                 "changed": len(transitions),
@@ -325,6 +416,18 @@ class SegmentViewSet(viewsets.ModelViewSet[Segment]):
                 "unknown_customer_ids": [x for x in external_ids if x not in by_external_id],
             }
         )
+
+    @transaction.atomic
+    def _change(
+        self, change: Any, segment: Segment, customer_ids: Iterable[int]
+    ) -> Sequence[Transition]:
+        """Add or remove members by hand, and tell who must hear of it."""
+        try:
+            transitions: Sequence[Transition] = change(segment, {*customer_ids})
+        except definitions.NotByHandError as error:
+            raise apikit.Conflict(str(error), "not_by_hand") from error
+        self.announce(transitions)
+        return transitions
 
     def _page(self, rows: QuerySet[Any], serializer: type[serializers.Serializer]) -> Response:
         filters = self.filterset_class(self.request.query_params, rows, request=self.request)

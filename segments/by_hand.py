@@ -1,15 +1,16 @@
 """Segments kept by hand: making one, adding customers by their CustomerIds, removing them."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from customers import adminkit, formats, identity
+from customers.imports.uploads import FileError
 from customers.models import Identifier
-from segments import definitions, pages
+from segments import definitions, lists, pages
 from segments.builder import SegmentForm
 from segments.memberships import Transition
 from segments.models import Segment, SegmentKind
@@ -51,12 +52,18 @@ def edit(request: HttpRequest, segment: Segment | None) -> HttpResponse:
 def add(request: HttpRequest, segment: Segment, tell: Tell) -> HttpResponse:
     """Add the customers whose CustomerIds were pasted, and say of every line what became of it."""
     text = request.POST.get("customer_ids", "")
+    file = request.FILES.get("file")
     verdicts: list[Verdict] = []
     problem = ""
-    if request.method == "POST":
+    if request.method == "POST" and file:
+        try:
+            verdicts = _add_file(segment, file, tell)
+        except FileError as error:
+            problem = str(error)
+    elif request.method == "POST":
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
-            problem = "Paste at least one CustomerId."
+            problem = "Paste at least one CustomerId, or choose a file."
         elif len(lines) > MAX_LINES:
             count = formats.number(len(lines))
             problem = f"These are {count} lines; at most {formats.number(MAX_LINES)} at a time."
@@ -103,6 +110,23 @@ def _add(segment: Segment, lines: Sequence[str], tell: Tell) -> list[Verdict]:
         if customer_id is not None:
             seen.add(customer_id)
     return verdicts
+
+
+@transaction.atomic
+def _add_file(segment: Segment, file: IO[Any], tell: Tell) -> list[Verdict]:
+    found = lists.read(file)
+    transitions = definitions.add_members(segment, {*found.customer_of.values()})
+    tell(transitions)
+    new = {transition.customer_id for transition in transitions}
+    wrong = [
+        Verdict(", ".join(one.cells), f"Line {one.line}: {one.message}", "bad")
+        for one in found.problems
+    ]
+    right = [
+        _verdict(text, customer_id, new, is_twice=False)
+        for text, customer_id in found.customer_of.items()
+    ]
+    return wrong + right
 
 
 def _verdict(line: str, customer_id: int | None, new: set[int], *, is_twice: bool) -> Verdict:

@@ -14,19 +14,33 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from customers import consent
+from customers.fields import SPACES
 from segments import rules
 
 NEVER = "'infinity'::timestamptz"
 NOW = "%(now)s::timestamptz"
 # Longer numbers are no measurements; the limit also keeps casts from overflowing.
-NUMBER = r"^-?\d{1,255}(\.\d{1,255})?$"
-INSTANT = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?\s?(Z|[+-]\d\d(:?\d\d)?)?)?$"
-WITH_OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
+# Not \d, which in some locales is any digit of Unicode.
+NUMBER = "^-?[0-9]{1,255}([.][0-9]{1,255})?$"
+_TWO = "[0-9]{2}"
+WITH_OFFSET = f"(Z|[+-]{_TWO}(:?{_TWO})?)$"
+INSTANT = (
+    f"^[0-9]{{4}}-{_TWO}-{_TWO}"
+    f"([T ]{_TWO}:{_TWO}(:{_TWO}([.][0-9]{{1,9}})?)?[ ]?(Z|[+-]{_TWO}(:?{_TWO})?)?)?$"
+)
 ONCE_OR_NEVER = {("at_least", 1), ("more_than", 0), ("at_most", 0), ("less_than", 1), ("is", 0)}
 BUILT_INS = {
     "@first_seen": "customer.first_seen_at",
     "@last_seen": "customer.last_seen_at",
     "@identified": "(customer.external_id IS NOT NULL)",
+}
+BUILT_INS_AS_OF = BUILT_INS | {
+    "@first_seen": f"(CASE WHEN customer.first_seen_at <= {NOW} THEN customer.first_seen_at END)",
+    "@last_seen": (
+        f"(CASE WHEN customer.last_seen_at <= {NOW} THEN customer.last_seen_at ELSE ("
+        "SELECT max(e.occurred_at) FROM events_event e"
+        f" WHERE e.customer_id = customer.id AND e.occurred_at <= {NOW}) END)"
+    ),
 }
 
 
@@ -137,7 +151,7 @@ class Truth:
 
 def clock(now: datetime, zone: ZoneInfo) -> dict[str, datetime]:
     """The parameters that every compiled text takes from the clock."""
-    local = now.astimezone(zone)
+    local = now.astimezone(zone).replace(fold=0)  # a day begins when its first hour does
     day = local.replace(hour=0, minute=0, second=0, microsecond=0)
     week = day - timedelta(days=day.weekday())
     month, year = day.replace(day=1), day.replace(month=1, day=1)
@@ -157,12 +171,14 @@ def clock(now: datetime, zone: ZoneInfo) -> dict[str, datetime]:
 class Compiler:
     """Compiles rules into one `Compiled`; ask `truth` for each, then `out.source` for the FROM.
 
-    With `watch` it also finds when time alone may change a condition, without it never.
+    With `watch` it also finds when time alone may change a condition, without it never. For an
+    instant that is not the present, `as_of` takes from history what the present has no memory of.
     """
 
-    def __init__(self, names: Names, *, watch: bool = True) -> None:
+    def __init__(self, names: Names, *, watch: bool = True, as_of: bool = False) -> None:
         self.names = names
         self.watch = watch
+        self.as_of = as_of
         self.out = Compiled()
         self._truths: dict[rules.Condition, Truth] = {}
 
@@ -215,19 +231,25 @@ class Compiler:
             case rules.Sequence():
                 return self._sequence(rule)
             case rules.Member(segment_id):
-                return Truth(
-                    "EXISTS (SELECT FROM segments_membership m WHERE m.customer_id = customer.id"
-                    f" AND m.segment_id = {self.out.bind(segment_id)})",
-                    NEVER,
-                )
+                return Truth(self._is_member(segment_id), NEVER)
         raise TypeError(rule)
+
+    def _is_member(self, segment_id: int) -> str:
+        """Whether the customer is in a segment kept by hand."""
+        pair = f"m.customer_id = customer.id AND m.segment_id = {self.out.bind(segment_id)}"
+        if not self.as_of:
+            return f"EXISTS (SELECT FROM segments_membership m WHERE {pair})"
+        return (
+            f"((SELECT m.entered FROM segments_membershipchange m WHERE {pair}"
+            f" AND m.at <= {NOW} ORDER BY m.at DESC, m.id DESC LIMIT 1) IS TRUE)"
+        )
 
     # Fields
 
     def _field(self, rule: rules.Field) -> Truth:
         kind = rule.test.type
         if rule.name in BUILT_INS:
-            value = BUILT_INS[rule.name]
+            value = (BUILT_INS_AS_OF if self.as_of else BUILT_INS)[rule.name]
         elif rule.name.startswith(consent.PREFIX):
             value = self._consent(rule.name.removeprefix(consent.PREFIX))
         else:
@@ -310,7 +332,7 @@ class Compiler:
                 return self._instant(text)
             case "boolean":
                 return f"(CASE {text} WHEN 'true' THEN true WHEN 'false' THEN false END)"
-        return f"btrim(normalize({text}))"
+        return f"btrim(normalize({text}), {self.out.bind(SPACES)})"
 
     def _instant(self, text: str) -> str:
         """A text as an instant: ISO 8601 only; without an offset in the workspace's time zone."""

@@ -1,6 +1,7 @@
-"""Making, editing and removing segments, and filling those kept by hand."""
+"""Making, editing and removing segments."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from django.db import transaction
 from django.db.models import Max
@@ -8,16 +9,18 @@ from django.db.models.deletion import ProtectedError
 
 from customers import changes, clock
 from customers.models import Customer
-from segments import evaluation, memberships, parsing, rules, sentences, sql
+from segments import evaluation, meanings, memberships, parsing, rules, sentences, sql
 from segments.memberships import Transition
 from segments.models import (
     Cause,
     Membership,
     MembershipChange,
+    PastSize,
     Recheck,
     Segment,
     SegmentKind,
     SegmentState,
+    Size,
 )
 
 
@@ -30,6 +33,7 @@ class SegmentInUseError(Exception):
 
 
 NAMING = ("key", "name", "sentence", "facts", "updated_at")  # what is edited beside the rule
+KEPT = (Membership, MembershipChange, Recheck, Size, PastSize)  # rows that go with a segment
 
 
 @transaction.atomic
@@ -51,10 +55,10 @@ def save(segment: Segment) -> None:
         segment.save(update_fields=NAMING)  # how far a fill has come may be newer in the table
         return
     using = _users(segment) if before else []
+    segment.ruled_at = clock.now()
     _start_fill(segment)
-    for user in using:
-        _read(user)
-        _start_fill(user)
+    PastSize.objects.filter(segment__in=[segment, *using]).delete()
+    _follow(segment, using)
     changes.wake()
 
 
@@ -62,6 +66,7 @@ def _read(segment: Segment) -> None:
     """Check the rule, and keep what follows from it."""
     known = evaluation.known(editing=segment.key)
     tree = parsing.parse(segment.rule, known)
+    evaluation.check_size(tree, segment.audience)
     segment.facts = sorted(rules.facts(tree, segment.audience))
     segment.sentence = sentences.sentence(tree, segment.audience)
 
@@ -74,6 +79,71 @@ def _start_fill(segment: Segment) -> None:
     segment.version += 1
     segment.error = ""
     segment.save()
+    _note_meanings([segment])
+
+
+def _follow(segment: Segment, using: Sequence[Segment]) -> None:
+    """Fill the segments that use an edited one, whose members may be others now."""
+    for user in using:
+        try:
+            _read(user)
+        except parsing.RuleError as error:
+            message = f"The segment “{user}” uses this one, and could not any more: {error.message}"
+            raise parsing.RuleError("", message) from error
+        user.ruled_at = segment.ruled_at
+        _start_fill(user)
+
+
+# When words mean something else
+
+
+def refill_changed() -> None:
+    """Fill segments anew whose words stand for something else than when they were filled.
+
+    Costs two small queries while nothing has changed. Those whose rules can no longer be read
+    keep their members, with the reason.
+    """
+    found = meanings.vocabulary()
+    if _looked_at.get("vocabulary") == found:
+        return
+    with transaction.atomic():
+        sql.lock_evaluation(exclusive=True)
+        for segment, meaning in _meanings(found):
+            if segment.meaning not in ("", meaning):
+                _refill(segment)
+            elif not segment.meaning:
+                Segment.objects.filter(pk=segment.pk).update(meaning=meaning)
+    transaction.on_commit(lambda: _looked_at.update(vocabulary=found))
+
+
+_looked_at: dict[str, meanings.Vocabulary] = {}
+
+
+def _refill(segment: Segment) -> None:
+    segment.skip_history_when_saving = True  # nobody has edited it
+    try:
+        _read(segment)
+    except parsing.RuleError as error:
+        Segment.objects.filter(pk=segment.pk).update(
+            error=f"The rule cannot be read any more. {error}", version=segment.version + 1
+        )
+        _note_meanings([segment])
+    else:
+        _start_fill(segment)
+
+
+def _meanings(found: meanings.Vocabulary) -> Iterator[tuple[Segment, str]]:
+    segments = list(Segment.objects.exclude(rule=None))
+    rule_of = {segment.key: segment.rule for segment in segments}
+    for segment in segments:
+        yield segment, found.meaning(segment.rule, rule_of)
+
+
+def _note_meanings(segments: Collection[Segment]) -> None:
+    keys = {segment.key for segment in segments}
+    for segment, meaning in _meanings(meanings.vocabulary()):
+        if segment.key in keys:
+            Segment.objects.filter(pk=segment.pk).update(meaning=meaning)
 
 
 def users_by_key() -> dict[str, list[Segment]]:
@@ -111,6 +181,21 @@ def using_field(name: str) -> list[Segment]:
     return [segment for segment in Segment.objects.all() if changes.field(name) in segment.facts]
 
 
+def broken_by_type(name: str, type_: str) -> list[Segment]:
+    """The segments whose rules could not be read if a customer field had this type."""
+    known = evaluation.known()
+    known = replace(known, types={**known.types, name: type_})
+    return [segment for segment in using_field(name) if not _is_read(segment, known)]
+
+
+def _is_read(segment: Segment, known: parsing.Known) -> bool:
+    try:
+        parsing.parse(segment.rule, known)
+    except parsing.RuleError:
+        return False
+    return True
+
+
 @transaction.atomic
 def delete(segment: Segment) -> None:
     """Remove a segment with its memberships and history.
@@ -120,7 +205,7 @@ def delete(segment: Segment) -> None:
     sql.lock_evaluation(exclusive=True)
     if using := _users(segment):
         raise SegmentInUseError(segment, [f"the segment “{user}”" for user in using])
-    for model in (Membership, MembershipChange, Recheck):
+    for model in KEPT:
         model.objects.filter(segment=segment).delete()
     try:
         segment.delete()

@@ -25,6 +25,11 @@ class Program:
         """(segment id, SQL of holds, SQL of next), as `sql.diff` wants it."""
         return [(segment_id, truth.holds, truth.next) for segment_id, truth in self.truths]
 
+    @property
+    def width(self) -> int:
+        """Columns of the widest row that it makes PostgreSQL build."""
+        return max(len(self.out.aggregates), len(self.out.columns)) + 1
+
 
 def zone() -> ZoneInfo:
     """The workspace's time zone."""
@@ -85,6 +90,51 @@ def compile_segments(segments: Sequence[Segment], names_now: Names | None = None
         (segment.pk, compiler.segment(trees[segment.pk], segment.audience)) for segment in segments
     )
     return Program(compiler.out, truths)
+
+
+def programs(segments: Sequence[Segment], known: Names) -> list[Program]:
+    """Compile segments into as few passes as rows can hold the columns of."""
+    if not segments:
+        return []
+    program = compile_segments(segments, known)
+    if program.width <= MAX_COLUMNS or len(segments) == 1:
+        return [program]
+    middle = len(segments) // 2
+    return programs(segments[:middle], known) + programs(segments[middle:], known)
+
+
+MAX_COLUMNS = 1_500  # PostgreSQL's limit is 1,664, and joins need some
+
+
+def check_size(tree: rules.Rule, audience: str) -> None:
+    """Raise `parsing.RuleError` if the rule is too large to be evaluated in one pass."""
+    compiler = Compiler(names())
+    program = Program(compiler.out, ((0, compiler.segment(tree, audience)),))
+    if program.width > MAX_COLUMNS:
+        message = "This rule is too large, with the segments it names: use fewer conditions."
+        raise parsing.RuleError("", message)
+
+
+def readable(segments: Sequence[Segment]) -> list[Segment]:
+    """Leave out segments whose rules can no longer be read, and keep the reason with them.
+
+    One that names a source that is gone must not hold up the others.
+    """
+    try:
+        parsed(segments)
+    except parsing.RuleError:
+        return [segment for segment in segments if _is_readable(segment)]
+    return list(segments)
+
+
+def _is_readable(segment: Segment) -> bool:
+    try:
+        parsed([segment])
+    except parsing.RuleError as error:
+        reason = f"The rule cannot be read any more. {error}"
+        Segment.objects.filter(pk=segment.pk).exclude(error=reason).update(error=reason)
+        return False
+    return True
 
 
 def parsed(segments: Sequence[Segment]) -> dict[int, rules.Rule]:

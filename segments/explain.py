@@ -10,7 +10,7 @@ from customers.masking import Mask
 from segments import evaluation, rules, sentences, sql
 from segments.compiler import Compiler, clock
 from segments.memberships import BY_ID
-from segments.models import Membership, Segment, SegmentKind
+from segments.models import Membership, MembershipChange, Segment, SegmentKind
 
 FURTHEST = 500  # instants looked at ahead; each is one small query
 
@@ -29,7 +29,10 @@ class ExplainedCondition:
 
 @dataclass(frozen=True)
 class Explanation:
-    """In or out, since when (null when out), and when that changes if nothing happens but time."""
+    """In or out, since when, and when that changes if nothing happens but time.
+
+    `since` is null for somebody who was never in, and where a change is still to be carried out.
+    """
 
     member: bool
     since: datetime | None
@@ -44,13 +47,9 @@ def explain(segment: Segment, customer_id: int, now: datetime | None = None) -> 
     which it could. A customer who is unknown or merged is in no segment.
     """
     now = now or database_clock.now()
-    since = (
-        Membership.objects.filter(segment=segment, customer=customer_id)
-        .values_list("entered_at", flat=True)
-        .first()
-    )
-    if segment.kind == SegmentKind.STATIC:
-        return Explanation(since is not None, since, None, [])
+    is_kept, since = _kept(segment, customer_id)
+    if segment.kind == SegmentKind.STATIC or not evaluation.readable([segment]):
+        return Explanation(is_kept, since, None, [])
     tree = evaluation.parsed([segment])[segment.pk]
     compiler = Compiler(evaluation.names())
     truth = compiler.segment(tree, segment.audience)
@@ -69,7 +68,7 @@ def explain(segment: Segment, customer_id: int, now: datetime | None = None) -> 
         ExplainedCondition(
             condition.path,
             sentences.clause(condition),
-            None if value is None else exact.loads(value),
+            holds if isinstance(condition, rules.Within) else _value(value),
             threshold(segment.rule, condition.path),
             holds,
             condition.name if isinstance(condition, rules.Field) else "",
@@ -77,7 +76,17 @@ def explain(segment: Segment, customer_id: int, now: datetime | None = None) -> 
         for condition, value, holds in zip(conditions, rest[::2], rest[1::2], strict=True)
     ]
     change = _next_change(source, columns[:2], parameters, member, following)
-    return Explanation(member, since if member else None, change, explained)
+    return Explanation(member, since if member == is_kept else None, change, explained)
+
+
+def _kept(segment: Segment, customer_id: int) -> tuple[bool, datetime | None]:
+    """Whether the customer is a member by what was kept up, and since when that is so."""
+    own = {"segment": segment, "customer": customer_id}
+    entered = Membership.objects.filter(**own).values_list("entered_at", flat=True).first()
+    if entered is not None:
+        return True, entered
+    ends = MembershipChange.objects.filter(**own, entered=False)
+    return False, ends.order_by("-at").values_list("at", flat=True).first()
 
 
 def masked(explanation: Explanation, mask: Mask) -> Explanation:
@@ -105,11 +114,17 @@ def _next_change(
     return None
 
 
+def _value(text: str | None) -> Any:
+    return None if text is None else exact.loads(text)
+
+
 def threshold(rule: Any, path: str) -> Any:
     """The value that a condition of a stored rule compares with, as it was written."""
     node = rule
     for part in path.split(".") if path else []:
         node = node[int(part)] if isinstance(node, list) else node[part]
+    if "segment" in node or "sequence" in node:
+        return True
     if "event" in node and "op" not in node:
         return 1
     return node.get("value")

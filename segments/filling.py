@@ -8,7 +8,7 @@ fill sees their effect when it arrives. Nobody is told of these entries: they ar
 from collections.abc import Sequence
 
 from customers import clock
-from segments import compiler, evaluation, memberships, sql
+from segments import compiler, definitions, evaluation, growth, memberships, sql
 from segments.models import Cause, Segment, SegmentState
 
 STRETCH = 25_000  # customers; takes a few tenths of a second
@@ -20,6 +20,7 @@ def fill_next() -> int:
 
     Call it inside a transaction. What it commits is never done again, so a fill resumes.
     """
+    definitions.refill_changed()
     if not Segment.objects.filter(state=SegmentState.FILLING).exists():
         return 0
     sql.lock_evaluation(exclusive=True)
@@ -31,6 +32,7 @@ def fill_next() -> int:
     segment.fill_after = until
     if until >= segment.fill_until:
         segment.state = SegmentState.LIVE
+        growth.ask(segment)
     Segment.objects.filter(pk=segment.pk).update(fill_after=until, state=segment.state)
     return 1
 

@@ -1,7 +1,7 @@
 """Keeping memberships true: after every change, and as time passes."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
@@ -11,11 +11,12 @@ from customers.changes import Fact
 from segments import affected, evaluation, sql
 from segments.affected import Group
 from segments.compiler import clock
-from segments.models import Cause, Segment, SegmentKind, SegmentState
+from segments.models import Cause, Segment, SegmentKind, SegmentState, Size
 
+UNMERGED = "unmerged:"
 BY_ID = "{id} = ANY(%(ids)s::bigint[])"
 Changing: TypeAlias = tuple[int, int, str, int | None]  # customer id, segment id, cause, event id
-AT_ONCE = 200  # segments in one statement; a row of PostgreSQL has at most 1,664 columns
+AT_ONCE = 200  # segments in one statement
 
 
 class Transition(NamedTuple):
@@ -51,11 +52,11 @@ def refresh(facts: Sequence[Fact]) -> list[Transition]:
     if not facts:
         return []
     sql.lock_evaluation(exclusive=False)
-    survivor_of = survivors.lock({fact.customer_id for fact in facts})
+    undone = _undone(facts)
+    survivor_of = survivors.lock({fact.customer_id for fact in facts} | undone.keys())
     now = database_clock.now()
-    merged = {old: new for old, new in survivor_of.items() if old != new}
-    if merged:
-        sql.follow_merges([*merged], [*merged.values()], now)
+    _follow_merges(survivor_of, now)
+    _undo_merges(undone, survivor_of)
     told: dict[int, list[Fact]] = defaultdict(list)
     for fact in facts:
         if fact.customer_id in survivor_of:
@@ -76,6 +77,33 @@ def refresh(facts: Sequence[Fact]) -> list[Transition]:
     return apply(entering, leaving, now)
 
 
+def _undone(facts: Iterable[Fact]) -> dict[int, int]:
+    """Who was separated from whom again, as these facts tell."""
+    return {
+        int(separated): fact.customer_id
+        for fact in facts
+        if fact.name.startswith(UNMERGED)
+        and (separated := fact.name.removeprefix(UNMERGED)) != str(fact.customer_id)
+    }
+
+
+def _follow_merges(survivor_of: Mapping[int, int], now: datetime) -> None:
+    merged = {old: new for old, new in survivor_of.items() if old != new}
+    if merged:
+        sql.change_sizes(dict(sql.follow_merges([*merged], [*merged.values()], now)))
+
+
+def _undo_merges(undone: Mapping[int, int], survivor_of: Mapping[int, int]) -> None:
+    """Unless they were merged again since."""
+    pairs = {
+        separated: survivor_of[kept]
+        for separated, kept in undone.items()
+        if kept in survivor_of and survivor_of.get(separated) == separated
+    }
+    if pairs:
+        sql.change_sizes(dict(sql.undo_merges([*pairs.values()], [*pairs])))
+
+
 def _differing(groups: Iterable[Group], now: datetime) -> dict[tuple[int, int], bool]:
     """Whether a customer belongs to a segment, by the ids of both, where that is news."""
     names = evaluation.names()
@@ -84,12 +112,13 @@ def _differing(groups: Iterable[Group], now: datetime) -> dict[tuple[int, int], 
     with sql.evaluating():
         for segments, customer_ids in groups:
             for start in range(0, len(segments), AT_ONCE):
-                program = evaluation.compile_segments(segments[start : start + AT_ONCE], names)
-                source = program.out.source(BY_ID)
-                parameters = program.out.parameters | instants | {"ids": customer_ids}
-                for row in sql.diff(source, program.rows(), BY_ID, parameters):
-                    segment_id, customer_id, belongs = row
-                    differing[customer_id, segment_id] = belongs
+                some = evaluation.readable(segments[start : start + AT_ONCE])
+                for program in evaluation.programs(some, names):
+                    source = program.out.source(BY_ID)
+                    parameters = program.out.parameters | instants | {"ids": customer_ids}
+                    for row in sql.diff(source, program.rows(), BY_ID, parameters):
+                        segment_id, customer_id, belongs = row
+                        differing[customer_id, segment_id] = belongs
     return differing
 
 
@@ -111,6 +140,8 @@ def _cause(segment: Segment, facts: Iterable[Fact]) -> tuple[str, int | None]:
     if events:
         return Cause.EVENT, events[-1].event_id
     kinds = {fact.name.partition(":")[0] for fact in concerning}
+    if "everything" in kinds:  # events were taken away
+        return Cause.EVENT, None
     if kinds & {"field", "new"}:
         return Cause.FIELD, None
     if kinds & {"merged", "unmerged"}:
@@ -127,10 +158,13 @@ def apply(
     *,
     is_silent: bool = False,
 ) -> list[Transition]:
-    """Write who enters and who leaves, with history; return it as transitions."""
+    """Write who enters and who leaves, with history and sizes; return it as transitions."""
     transitions = []
+    grown: Counter[int] = Counter()
     for rows, write, entered in ((entering, sql.enter, True), (leaving, sql.leave, False)):
         entry_no = write(rows, now) if rows else {}
+        for _, segment_id in entry_no:
+            grown[segment_id] += 1 if entered else -1
         transitions += [
             Transition(
                 segment_id,
@@ -145,7 +179,15 @@ def apply(
             for customer_id, segment_id, cause, event_id in rows
             if (customer_id, segment_id) in entry_no
         ]
+    if grown:
+        sql.change_sizes(grown)
     return transitions
+
+
+def sizes(segment_ids: Collection[int]) -> dict[int, int]:
+    """How many members segments have now, by their ids."""
+    kept = Size.objects.filter(segment__in=segment_ids).values_list("segment", "members")
+    return dict.fromkeys(segment_ids, 0) | dict(kept)
 
 
 def next_due() -> datetime | None:

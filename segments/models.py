@@ -1,12 +1,13 @@
 """Who belongs where: segments, their members now, and how that came about."""
 
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import validate_slug
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from simple_history.models import HistoricalRecords
 
 from customers.exact import ExactJSONField, SerialField
 from customers.models import Customer
@@ -39,6 +40,15 @@ class Cause(models.TextChoices):
     MANUAL = "manual", "by hand"
 
 
+def _editor(version: Any) -> str | None:
+    return version.history_user_id
+
+
+def _set_editor(version: Any, user: Any) -> None:
+    """Keep who edited a segment as text: a user's name, or an API key's."""
+    version.history_user_id = str(user) if user and user.is_authenticated else None
+
+
 class Segment(models.Model):
     """A group of customers, by a rule or by hand.
 
@@ -61,9 +71,25 @@ class Segment(models.Model):
     fill_after = models.BigIntegerField(default=0, editable=False)
     fill_until = models.BigIntegerField(default=0, editable=False)
     error = models.TextField(default="", editable=False, help_text="Why the last fill failed.")
+    meaning = models.TextField(
+        db_default="",
+        editable=False,
+        help_text="What the words of the rule stood for when it was filled.",
+    )
     version = models.IntegerField(default=1, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, editable=False)
+    ruled_at = models.DateTimeField(null=True, editable=False, help_text="Since when by this rule.")
+    skip_history_when_saving: bool  # set by those who save what nobody has edited
+    versions = HistoricalRecords(
+        excluded_fields=[
+            *("kind", "facts", "state", "fill_after", "fill_until", "error", "meaning"),
+            *("created_at", "updated_at", "ruled_at"),
+        ],
+        history_user_id_field=models.TextField(null=True),
+        history_user_getter=_editor,
+        history_user_setter=_set_editor,
+    )
 
     class Meta:
         ordering = ["name"]
@@ -124,6 +150,12 @@ class MembershipChange(models.Model):
     cause = models.CharField(max_length=6, choices=Cause.choices)
     entry_no = models.IntegerField()
     event_id = models.BigIntegerField(null=True)
+    absorbed_id = models.BigIntegerField(
+        null=True, help_text="The customer it happened to, who was merged into this one since."
+    )
+    is_double = models.BooleanField(
+        db_default=False, help_text="Left because a merge found two who both were in."
+    )
 
     class Meta:
         indexes = [
@@ -136,6 +168,37 @@ class MembershipChange(models.Model):
     def __str__(self) -> str:
         verb = "entered" if self.entered else "left"
         return f"customer {self.customer_id} {verb} segment {self.segment_id}"
+
+
+class Size(models.Model):
+    """How many members a segment has now; kept with every change, so that nobody counts."""
+
+    segment = models.OneToOneField(
+        Segment, models.DO_NOTHING, primary_key=True, related_name="kept", db_constraint=False
+    )
+    members = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.members} in segment {self.segment_id}"
+
+
+class PastSize(models.Model):
+    """How many members a segment had, or by its present rule would have had, when a day ended."""
+
+    segment = models.ForeignKey(
+        Segment, models.DO_NOTHING, related_name="past_sizes", db_index=False, db_constraint=False
+    )
+    day = models.DateField(help_text="In the workspace's time zone.")
+    members = models.BigIntegerField()
+    is_estimate = models.BooleanField(help_text="Before the rule was in force.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["segment", "day"], name="pastsize_of_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.members} in segment {self.segment_id} on {self.day}"
 
 
 class Recheck(models.Model):

@@ -19,9 +19,16 @@ from customers import adminkit, clock, formats, forms, masking
 from customers.adminkit import Use
 from customers.models import Customer, CustomerField
 from events.models import Event
-from segments import definitions
+from segments import definitions, growth, memberships
 from segments import explain as explaining
-from segments.models import Cause, Membership, MembershipChange, Segment, SegmentState
+from segments.models import (
+    Cause,
+    Membership,
+    MembershipChange,
+    PastSize,
+    Segment,
+    SegmentState,
+)
 
 MEMBERS = 25  # on a page
 LATEST = 15  # entries and exits that are shown
@@ -52,11 +59,12 @@ def show(
 ) -> HttpResponse:
     """Show the page of a segment; `more` is what the template needs to know of permissions."""
     days = _days(segment)
+    sizes = growth.of(segment)
     context = {
         "segment": segment,
         "uses": uses,
         "progress": progress(segment),
-        "size": Membership.objects.filter(segment=segment).count(),
+        "size": memberships.sizes([segment.pk])[segment.pk],
         "days": days[::-1],
         "chart": json.dumps(_chart(days)),
         "chart_options": json.dumps(CHART_OPTIONS),
@@ -65,6 +73,9 @@ def show(
         "entered": sum(day.entered for day in days),
         "left": sum(day.left for day in days),
         "latest": _latest(segment),
+        "sizes": sizes[::-1],
+        "growth": json.dumps(_growth(sizes)),
+        "versions": Segment.versions.filter(id=segment.pk).order_by("-history_id")[:LATEST],
         "page": _members(segment, ""),
         "may_see_customers": request.user.has_perm("customers.view_customer"),
         **more,
@@ -171,6 +182,19 @@ def _chart(days: Sequence[Day]) -> dict[str, Any]:
             },
         ],
     }
+
+
+def _growth(sizes: Sequence[PastSize]) -> dict[str, Any]:
+    """A line of the members at the end of each day."""
+    line = {
+        "label": "Members",
+        "data": [size.members for size in sizes],
+        "borderColor": "var(--color-primary-600)",
+        "backgroundColor": "var(--color-primary-600)",
+        "borderWidth": 2,
+        "pointRadius": 0,
+    }
+    return {"labels": [f"{size.day:%d.%m.}" for size in sizes], "datasets": [line]}
 
 
 CHART_OPTIONS = {
@@ -291,7 +315,7 @@ def delete(request: HttpRequest, segment: Segment, uses: Sequence[Use]) -> HttpR
             "segment": segment,
             "uses": uses,
             "refused": refused,
-            "size": Membership.objects.filter(segment=segment).count(),
+            "size": memberships.sizes([segment.pk])[segment.pk],
         },
         title=f"Delete {segment}",
         model=Segment,

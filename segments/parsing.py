@@ -14,10 +14,15 @@ from typing import Any, NoReturn, TypeAlias
 from django.utils.dateparse import parse_date, parse_datetime
 
 from customers import consent
+from customers.fields import SPACES
 from segments import rules
 
-MAX_LEVELS = 10
+MAX_LEVELS = 10  # of groups, those in segments that a rule names included
 MAX_CONDITIONS = 100
+MAX_STEPS = 20  # of a sequence
+MAX_FILTERS = 20  # of an event
+MAX_VALUES = 1_000  # of a list
+MIN_YEAR, MAX_YEAR = 1000, 9000  # so that no arithmetic leaves the calendar
 MAX_WINDOW = timedelta(days=3653)  # ten years
 UNITS = {
     "minutes": timedelta(minutes=1),
@@ -75,6 +80,9 @@ def parse(rule: JSON, known: Known) -> rules.Rule:
     tree = _rule(rule, "", 1, known)
     if sum(1 for _ in rules.conditions(tree)) > MAX_CONDITIONS:
         raise RuleError("", f"A rule may have at most {MAX_CONDITIONS} conditions.")
+    if rules.levels(tree) > MAX_LEVELS:
+        message = f"With the segments it names, a rule may be at most {MAX_LEVELS} levels deep."
+        raise RuleError("", message)
     return tree
 
 
@@ -186,6 +194,8 @@ def _sequence(node: Node, path: str, level: int, known: Known) -> rules.Rule:
     _only(node, {"sequence", "within"}, path)
     at = _join(path, "sequence")
     steps = _list(node["sequence"], at, "at least one step")
+    if len(steps) > MAX_STEPS:
+        raise RuleError(at, f"A sequence may have at most {MAX_STEPS} steps.")
     return rules.Sequence(
         steps=tuple(_step(step, _join(at, n), n == 0, known) for n, step in enumerate(steps)),
         window=_window(node.get("within"), _join(path, "within"), known),
@@ -225,6 +235,8 @@ def _where(node: Node, path: str, known: Known) -> tuple[rules.Filter, ...]:
     given = node["where"]
     if not isinstance(given, list):
         raise RuleError(at, "This must be a list of filters.")
+    if len(given) > MAX_FILTERS:
+        raise RuleError(at, f"There may be at most {MAX_FILTERS} filters.")
     return tuple(_filter(item, _join(at, n), known) for n, item in enumerate(given))
 
 
@@ -299,6 +311,8 @@ def _type_of(value: JSON, kinds: list[str]) -> str:
 def _value(op: str, kind: str, value: JSON, path: str, known: Known) -> rules.Value:
     if op in ("one_of", "none_of"):
         items = _list(value, path, "a list of values")
+        if len(items) > MAX_VALUES:
+            raise RuleError(path, f"A list may have at most {MAX_VALUES} values.")
         return tuple(_scalar(kind, v, _join(path, n), known) for n, v in enumerate(items))
     if op == "between":
         return _range(kind, value, path, known)
@@ -336,7 +350,7 @@ def _scalar(kind: str, value: JSON, path: str, known: Known) -> rules.Value:
 
 def normalise(text: str) -> str:
     """Texts compare in this form; letter case is left to the database."""
-    return unicodedata.normalize("NFC", text).strip()
+    return unicodedata.normalize("NFC", text).strip(SPACES)
 
 
 def _number(value: JSON, path: str) -> Decimal:
@@ -354,7 +368,7 @@ def _instant(value: JSON, path: str, zone: tzinfo) -> datetime:
         moment = parse_datetime(text)
         if moment is None and (day := parse_date(text)):
             moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001
-        if moment is None:
+        if moment is None or not MIN_YEAR <= moment.year <= MAX_YEAR:
             raise ValueError
         return moment if moment.tzinfo else moment.replace(tzinfo=zone)
     except (ValueError, OverflowError):
@@ -376,7 +390,8 @@ def _window(node: JSON, path: str, known: Known) -> rules.Window:
         if node["calendar"] not in CALENDARS:
             _refuse(_join(path, "calendar"), node["calendar"], CALENDARS)
         return rules.Period(node["calendar"])
-    if not ("from" in node or "to" in node):
+    if node.get("from") is None and node.get("to") is None:
+        _only(node, {"from", "to"}, path)
         raise RuleError(path, "A window has last and unit, or from and to, or calendar.")
     _only(node, {"from", "to"}, path)
     start, end = (
@@ -407,21 +422,26 @@ def _named_span(value: JSON, name: str, path: str) -> timedelta:
     return _span(node, name, path)
 
 
+WHOLE = "This must be a whole number, 1 or more."
+
+
 def _span(node: Node, name: str, path: str) -> timedelta:
     """A length of time, `name` giving the number and `unit` the unit."""
     if name not in node:
         raise RuleError(path, f'A "{name}" is missing.')
     number = node[name]
-    if isinstance(number, Decimal) and number == number.to_integral_value():
-        number = int(number)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise RuleError(_join(path, name), "This must be a whole number, 1 or more.")
-    if node.get("unit") not in UNITS:
-        _refuse(_join(path, "unit"), node.get("unit"), UNITS)
+    if isinstance(number, bool) or not isinstance(number, int | Decimal):
+        raise RuleError(_join(path, name), WHOLE)
+    if number < 1 or (number < MAX_WINDOW / UNITS["minutes"] and number % 1):
+        raise RuleError(_join(path, name), WHOLE)
+    if "unit" not in node:
+        raise RuleError(path, f'A "unit" is missing: {_names(UNITS)}.')
+    if node["unit"] not in [*UNITS]:
+        _refuse(_join(path, "unit"), node["unit"], UNITS)
     unit = UNITS[node["unit"]]
-    if number > MAX_WINDOW / unit:
+    if number > MAX_WINDOW // unit:
         raise RuleError(_join(path, name), "This may be at most 10 years.")
-    return number * unit
+    return int(number) * unit
 
 
 # Shapes
@@ -458,7 +478,13 @@ def _only(node: Node, allowed: set[str], path: str) -> None:
 
 
 def _refuse(path: str, given: JSON, possible: Any) -> NoReturn:
-    raise RuleError(path, f"{given!r} is not one of {_names(possible)}.")
+    shown = repr(given)
+    if len(shown) > MAX_SHOWN:
+        shown = shown[:MAX_SHOWN] + "…"
+    raise RuleError(path, f"{shown} is not one of {_names(possible)}.")
+
+
+MAX_SHOWN = 60  # letters of a wrong value that an error repeats
 
 
 def _nearest(name: str, names: Any) -> str:

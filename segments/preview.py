@@ -44,13 +44,14 @@ def preview(
 ) -> Preview:
     """Evaluate a rule for every customer at an instant, by default now.
 
-    As of a past instant, events count that had occurred by then; fields are as they are now.
+    As of a past instant, events count that had occurred by then, and members by hand as they were;
+    fields are as they are now.
     `members` lists up to 100,000 ids, in order; `editing` is the key of the segment that the rule
     is meant for. Raises `parsing.RuleError`.
     """
     tree = parsing.parse(rule, evaluation.known(editing))
     conditions = list(rules.conditions(tree))
-    compiler = Compiler(evaluation.names(), watch=False)
+    compiler = Compiler(evaluation.names(), watch=False, as_of=as_of is not None)
     truth = compiler.segment(tree, audience)
     each = [compiler.truth(condition).holds for condition in conditions]
     by_events = _needs_events(tree, audience, conditions)

@@ -161,6 +161,16 @@ def conditions(rule: Rule) -> Iterator[Condition]:
             yield rule
 
 
+def levels(rule: Rule) -> int:
+    """How deep groups stand in one another, those of used segments included."""
+    match rule:
+        case All(rules) | Any(rules):
+            return 1 + max(map(levels, rules))
+        case Not(inner) | Within(_, _, inner):
+            return 1 + levels(inner)
+    return 0
+
+
 def facts(rule: Rule, audience: str = "everyone") -> set[str]:
     """The facts about a customer on which the rule depends; a trailing * stands for a prefix."""
     found = {"new"} if holds_for_blank(rule) and audience != "identified" else set()

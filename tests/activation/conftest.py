@@ -9,6 +9,7 @@ from django_q.models import OrmQ
 from activation import destinations, dispatch, outbox, triggers
 from activation.models import Delivery, Destination, Trigger
 from customers import clock
+from segments import sql as segment_sql
 from segments.memberships import Transition
 from segments.models import Membership, MembershipChange, Segment
 from tests.activation.receivers import Receiver
@@ -124,6 +125,7 @@ def join(make_customer):
         same = {"customer": customer, "segment": segment, "entry_no": entry_no, "cause": "event"}
         Membership.objects.create(entered_at=at, **same)
         MembershipChange.objects.create(entered=True, at=at, event_id=event_id, **same)
+        segment_sql.change_sizes({segment.pk: 1})
         return customer
 
     return run

@@ -1,7 +1,9 @@
 """What a rule means, written down a second time in plain Python, from docs/rules.md alone.
 
 It shares no code with the product. People are dicts {"customer_id", "fields", "events"}; an event
-is {"name", "at", "order", "amount", "currency", "channel", "source", "properties"}.
+is {"name", "at", "order", "seen", "amount", "currency", "channel", "source", "properties"}, where
+"seen" is the earlier of when it happened and when it was received. A person's own "seen", (first,
+last), says when they were, if it is known otherwise.
 """
 
 import re
@@ -40,7 +42,11 @@ def holds(rule, person, now, zone, segments):
 
 def _field(rule, person, now, zone):
     name = rule["field"]
-    times = [e["at"] for e in person["events"]]
+    times = (
+        [at for at in person["seen"] if at]
+        if "seen" in person
+        else [e["seen"] for e in person["events"] if e["seen"] <= now]
+    )
     if name == "@identified":
         value = person["customer_id"] is not None
     elif name == "@first_seen":

@@ -280,3 +280,41 @@ def test_lists_cost_the_same_for_1_and_30(
     refresh()
     with django_assert_num_queries(queries):
         assert len(api.get(path)[1]["results"]) == 31
+
+
+def test_versions_say_who_changed_the_rule(api, make_segment):
+    body = {"key": "buyers", "name": "Buyers", "rule": BOUGHT}
+    assert api.post("/api/segments/", body)[0] == 201
+    api.patch("/api/segments/buyers/", {"rule": BOUGHT | {"op": "at_least", "value": 2}})
+    api.patch("/api/segments/buyers/", {"name": "Good buyers"})
+    status, answer = api.get("/api/segments/buyers/versions/")
+    assert status == 200, answer
+    rows = answer["results"]
+    assert [(row["change"], row["name"]) for row in rows] == [
+        ("changed", "Good buyers"),
+        ("changed", "Buyers"),
+        ("created", "Buyers"),
+    ]
+    assert [row["version"] for row in rows] == [3, 3, 2]
+    assert rows[2]["rule"] == BOUGHT
+    assert {row["changed_by"] for row in rows} == {'API key "tests"'}
+    assert "2 times" in rows[1]["sentence"]
+
+
+def test_the_type_of_a_field_stays_while_rules_rely_on_it(api, make_field, make_segment):
+    make_field("points", "number")
+    make_segment({"field": "points", "op": "at_least", "value": 5}, name="Rich")
+    make_segment({"field": "points", "op": "exists"}, key="any", name="Any")
+    status, answer = api.patch("/api/customer-fields/points/", {"type": "string"})
+    assert (status, attrs(answer)) == (409, {None: "in_use"})
+    assert "“Rich”." in answer["errors"][0]["detail"]
+    api.delete("/api/segments/" + Segment.objects.get(name="Rich").key + "/")
+    assert api.patch("/api/customer-fields/points/", {"type": "string"})[0] == 200
+    fill()
+    assert Segment.objects.get(key="any").error == ""
+
+
+@pytest.mark.parametrize("as_of", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_as_of_the_end_of_the_calendar_is_refused(api, as_of):
+    status, answer = api.post("/api/segments/preview/", {"rule": BOUGHT, "as_of": as_of})
+    assert (status, [*attrs(answer)]) == (400, ["as_of"])

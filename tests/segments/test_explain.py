@@ -3,7 +3,8 @@ from decimal import Decimal
 
 import pytest
 
-from segments import explain
+from segments import explain, memberships
+from segments.models import Membership
 from tests.makers import NOON
 
 pytestmark = pytest.mark.django_db
@@ -45,3 +46,27 @@ def test_one_who_did_nothing_waits_for_no_instant(make_customer, make_segment):
 
 def test_a_customer_who_is_unknown_is_in_no_segment(make_segment):
     assert not explain.explain(make_segment(SPENT), 987654321, NOON).member
+
+
+def test_who_has_left_is_out_since_then(make_event, make_segment, make_customer):
+    customer = make_event(at=NOON).customer
+    segment = make_segment({"event": "Order Completed"}, key="buyers")
+    entered = Membership.objects.get()
+    memberships.apply([], [(customer.pk, segment.pk, "manual", None)], NOON)
+    customer.events.all().delete()
+    found = explain.explain(segment, customer.pk)
+    assert (found.member, found.since) == (False, NOON)
+    assert entered.entered_at > NOON
+    assert explain.explain(segment, make_customer().pk).since is None
+
+
+def test_other_segments_and_sequences_are_true_or_false(make_event, make_segment):
+    customer = make_event(at=NOON).customer
+    make_segment({"event": "Order Completed"}, key="buyers")
+    steps = {"sequence": [{"event": "Order Completed"}, {"event": "Page Viewed"}]}
+    segment = make_segment({"all": [{"segment": "buyers"}, {"not": steps}]})
+    found = explain.explain(segment, customer.pk)
+    assert [(c.value, c.threshold, c.holds) for c in found.conditions] == [
+        (True, True, True),
+        (False, True, False),
+    ]

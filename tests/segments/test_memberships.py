@@ -3,9 +3,10 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
+from cdp import identities
 from customers import changes
 from customers.changes import Fact
-from customers.models import Change
+from customers.models import Change, Identifier
 from segments import memberships
 from segments.models import Membership, MembershipChange, Recheck
 from tests.makers import NOON
@@ -168,3 +169,56 @@ def test_signing_in_enters_a_segment_of_identified_customers(
 def test_facts_of_a_customer_who_is_gone_are_passed_over(at, make_segment):
     make_segment(VISITED)
     assert refresh(Fact(987654321, "event:Page Viewed")) == []
+
+
+def test_an_undone_merge_gives_both_what_was_theirs(at, make_segment, make_event, make_customer):
+    visited, bought = make_segment(VISITED), make_segment(ORDERED)
+    visitor = make_event("Page Viewed").customer
+    ann = make_event(customer=make_customer("ann"), at=NOON).customer
+    Identifier.objects.create(kind="anonymous_id", value="x", customer=visitor)
+    refresh(Fact(visitor.pk, "event:Page Viewed"), Fact(ann.pk, "event:Order Completed"))
+    assert [h[0] for h in history(visitor)] == [True]
+    merge = identities.join(ann, visitor, by="Anna")
+    assert refresh(*changes.claim(100)) == []
+    assert {(m.customer_id, m.segment_id) for m in Membership.objects.all()} == {
+        (merge.survivor_id, visited.pk),
+        (merge.survivor_id, bought.pk),
+    }
+    identities.undo(merge, by="Anna")
+    assert refresh(*changes.claim(100)) == []
+    assert {(m.customer_id, m.segment_id) for m in Membership.objects.all()} == {
+        (visitor.pk, visited.pk),
+        (ann.pk, bought.pk),
+    }
+    assert history(visitor) == history(ann) == [(True, "event", 1)]
+    assert memberships.sizes([visited.pk, bought.pk]) == {visited.pk: 1, bought.pk: 1}
+
+
+def test_two_members_who_are_separated_again_are_two(at, make_segment, make_event, make_customer):
+    visited = make_segment(VISITED)
+    visitor = make_event("Page Viewed").customer
+    ann = make_event("Page Viewed", customer=make_customer("ann")).customer
+    Identifier.objects.create(kind="anonymous_id", value="x", customer=visitor)
+    refresh(Fact(visitor.pk, "event:Page Viewed"), Fact(ann.pk, "event:Page Viewed"))
+    merge = identities.join(ann, visitor, by="Anna")
+    refresh(*changes.claim(100))
+    assert memberships.sizes([visited.pk]) == {visited.pk: 1}
+    identities.undo(merge, by="Anna")
+    assert refresh(*changes.claim(100)) == []
+    assert Membership.objects.count() == 2
+    assert memberships.sizes([visited.pk]) == {visited.pk: 2}
+    assert history(visitor) == history(ann) == [(True, "event", 1)]
+
+
+def test_more_columns_than_a_row_can_hold_are_evaluated_in_parts(at, make_segment, make_event):
+    wide = [
+        {"event": "Order Completed", "op": "at_least", "value": n, "within": within}
+        for n in range(2, 100)
+        for within in ({"last": n, "unit": "days"},)
+    ]
+    for n in range(12):
+        rules = [rule | {"where": [{"property": f"p{n}", "op": "missing"}]} for rule in wide]
+        make_segment({"any": [*rules, {"event": "Order Completed"}]})
+    event = make_event(at=NOON)
+    entered = refresh(Fact(event.customer_id, "event:Order Completed", event.id))
+    assert len(entered) == 12

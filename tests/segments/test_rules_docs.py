@@ -40,6 +40,10 @@ def test_every_word_of_the_language_is_explained():
 
 
 def test_limits_are_those_of_the_reader():
-    assert f"| levels of groups | {parsing.MAX_LEVELS} |" in PAGE
+    levels = "levels of groups, those of the segments it names included"
+    assert f"| {levels} | {parsing.MAX_LEVELS} |" in PAGE
+    assert f"| values of a list | {parsing.MAX_VALUES} |" in PAGE
+    assert f"| steps of a sequence | {parsing.MAX_STEPS} |" in PAGE
+    assert f"| filters of an event or step | {parsing.MAX_FILTERS} |" in PAGE
     assert f"| conditions | {parsing.MAX_CONDITIONS} |" in PAGE
     assert parsing.MAX_WINDOW.days // 365 == 10

@@ -1,0 +1,82 @@
+"""How many members a segment had at the end of each of the last days.
+
+Of days before the rule was in force it says how many the rule would have found, as of then. The
+queue works that out, once for each day; it would be too slow while somebody waits.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+
+from django.core.cache import cache
+from django.db import transaction
+from django_q.tasks import async_task
+
+from customers import clock
+from segments import evaluation, parsing, preview, sql
+from segments.models import PastSize, Segment, SegmentKind, SegmentState
+
+DAYS = 90
+SECONDS = 15.0  # that one task works; the queue would kill it after a minute
+ASKED_EVERY = 60  # seconds, at most, by each process
+
+
+def of(segment: Segment) -> list[PastSize]:
+    """Return the sizes of the last days that are known, oldest first, and ask for those missing."""
+    days = _days()
+    known = list(PastSize.objects.filter(segment=segment, day__gte=days[0]).order_by("day"))
+    if len(known) < len(days) and cache.add(f"growth:{segment.pk}", 1, timeout=ASKED_EVERY):
+        ask(segment)
+    return known
+
+
+def ask(segment: Segment) -> None:
+    """Have the queue work out the days that are missing."""
+    async_task("segments.growth.look_back", segment.pk)
+
+
+def look_back(segment_id: int) -> None:
+    """Work out missing days, the latest first, and leave to another task what takes too long."""
+    deadline = time.monotonic() + SECONDS
+    segment = Segment.objects.filter(pk=segment_id).first()
+    if segment is None or segment.state == SegmentState.FILLING:
+        return  # the end of its fill asks again
+    for day in _missing(segment):
+        if time.monotonic() > deadline:
+            ask(segment)
+            return
+        try:
+            size = _size(segment, day)
+        except parsing.RuleError:
+            return
+        _store(segment, size)
+
+
+def _days() -> list[date]:
+    """The last days that are over, oldest first."""
+    today = clock.now().astimezone(evaluation.zone()).date()
+    return [today - timedelta(days=n) for n in range(DAYS, 0, -1)]
+
+
+def _missing(segment: Segment) -> Iterator[date]:
+    known = {*PastSize.objects.filter(segment=segment).values_list("day", flat=True)}
+    return (day for day in reversed(_days()) if day not in known)
+
+
+def _size(segment: Segment, day: date) -> PastSize:
+    following = day + timedelta(days=1)
+    end = datetime(following.year, following.month, following.day, tzinfo=evaluation.zone())
+    if segment.kind == SegmentKind.STATIC or end > (segment.ruled_at or segment.created_at):
+        members, is_estimate = sql.size_at(segment.pk, end), False
+    else:
+        found = preview.preview(segment.rule, segment.audience, as_of=end, editing=segment.key)
+        members, is_estimate = found.count, True
+    return PastSize(segment=segment, day=day, members=members, is_estimate=is_estimate)
+
+
+@transaction.atomic
+def _store(segment: Segment, size: PastSize) -> None:
+    """Keep the size, unless the rule was edited meanwhile."""
+    same = Segment.objects.filter(pk=segment.pk, version=segment.version)
+    if same.select_for_update().exists():
+        PastSize.objects.bulk_create([size], ignore_conflicts=True)
