@@ -1,6 +1,6 @@
 """The roof's pages in the admin: customers with all that is known of them, keys, users, work."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,8 +9,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_POST
 
 from cdp import (
+    audience,
     consent_pages,
     erasure,
     identity_pages,
@@ -20,22 +23,25 @@ from cdp import (
     timeline,
     work,
 )
-from customers import adminkit, changes
-from customers.admin import CustomerAdmin, CustomerFieldAdmin
+from customers import adminkit, changes, customer_list, filters
+from customers.admin import CustomerAdmin, SelectFilter
 from customers.adminkit import Use
+from customers.customer_list import Chip
+from customers.field_admin import CustomerFieldAdmin
 from customers.models import Customer, CustomerField, Import, ImportKind
 from customers.wizard import ImportAdmin, Kind
 from events import imports as event_imports
 from events.models import DiscoveredField, Source
 from segments import pages
-from segments.models import Membership, Segment
+from segments.models import Membership, Segment, SegmentKind
+from segments.parsing import RuleError
 
 __all__ = ["CustomerFieldPages", "CustomerPages", "consent_pages", "segment_pages", "staff", "work"]
 
 DISCOVERED_SHOWN = 12
 
 
-class SegmentFilter(admin.SimpleListFilter):
+class SegmentFilter(SelectFilter):
     """Members of one segment."""
 
     title = "segment"
@@ -49,7 +55,10 @@ class SegmentFilter(admin.SimpleListFilter):
     ) -> QuerySet[Customer] | None:
         if not self.value():
             return None
-        members = Membership.objects.filter(segment__key=self.value()).values("customer_id")
+        key = str(self.value()).replace("\0", "")
+        segment_id = Segment.objects.filter(key=key).values_list("pk", flat=True).first()
+        # By its id, the planner knows how many members the segment has.
+        members = Membership.objects.filter(segment=segment_id or 0).values("customer_id")
         return queryset.filter(pk__in=members)
 
 
@@ -58,10 +67,13 @@ class CustomerPages(CustomerAdmin):
     """The customers, with what the higher floors know: the segment filter and the profile."""
 
     list_filter = (SegmentFilter, *CustomerAdmin.list_filter)
+    actions = ("add_to_segment",)
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
+            path("save-segment/", wrap(self.save_segment), name="customers_customer_save_segment"),
+            path("add-to-segment/", wrap(self.add_members), name="customers_customer_add_members"),
             path("<int:customer_id>/", wrap(self.profile), name="customers_customer_profile"),
             path(
                 "<int:customer_id>/timeline/",
@@ -80,6 +92,85 @@ class CustomerPages(CustomerAdmin):
             ),
         ]
         return own + super().get_urls()
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {
+            "more_chips": list(_chips(request)),
+            "may_save_segment": _may_save(request),
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, extra)
+
+    @method_decorator(require_POST)
+    def save_segment(self, request: HttpRequest) -> HttpResponse:
+        """Make a segment of the filters in the address."""
+        if not (_may_save(request) and self.has_view_permission(request)):
+            raise PermissionDenied
+        back = f"{reverse('admin:customers_customer_changelist')}?{request.GET.urlencode()}"
+        wanted, problems = filters.read(request.GET.items(), customer_list.known(request))
+        name = request.POST.get("name", "").strip().replace("\0", "")[:100]
+        if problems or not name:
+            messages.error(request, str(problems[0]) if problems else "Give the segment a name.")
+            return adminkit.redirect(back)
+        try:
+            segment = audience.save(
+                name, wanted, request.GET.get("segment"), request.GET.get("who")
+            )
+        except RuleError as error:
+            messages.error(request, str(error))
+            return adminkit.redirect(back)
+        adminkit.log(request, segment, segment.sentence, is_new=True)
+        messages.success(request, f"The segment “{segment}” is there, and is being filled.")
+        return adminkit.redirect(pages.segment_url(segment.pk))
+
+    def has_segment_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("segments.change_segment"))
+
+    @admin.action(description="Add to a segment kept by hand …", permissions=["segment"])
+    def add_to_segment(self, request: HttpRequest, queryset: QuerySet[Customer]) -> HttpResponse:
+        """Ask which segment the chosen customers are to be added to."""
+        return self._ask_segment(request, [*queryset.values_list("pk", flat=True)])
+
+    def _ask_segment(self, request: HttpRequest, customer_ids: Sequence[int]) -> HttpResponse:
+        context = {
+            "customer_ids": customer_ids,
+            "segments": Segment.objects.filter(kind=SegmentKind.STATIC),
+            "may_add_segment": request.user.has_perm("segments.add_segment"),
+        }
+        title = "Add to a segment"
+        return adminkit.page(request, "cdp/add_members.html", context, title=title, model=Customer)
+
+    def add_members(self, request: HttpRequest) -> HttpResponse:
+        """Add the customers that the form names to the segment it names, or to a new one."""
+        if not self.has_segment_permission(request):
+            raise PermissionDenied
+        sent = request.POST if request.method == "POST" else request.GET
+        ids = [int(text) for text in sent.getlist("customer")[:1_000] if text.isdecimal()]
+        ids = [number for number in ids if number < 2**63]
+        if request.method != "POST":
+            return self._ask_segment(request, ids)
+        segment = self._chosen_segment(request)
+        if segment is None or not ids:
+            messages.error(request, "Choose a segment, or name a new one.")
+            return self._ask_segment(request, ids)
+        added = audience.add(segment, ids)
+        rest = f", {len(ids) - added} were in it already" if added < len(ids) else ""
+        noun = "customer was" if added == 1 else "customers were"
+        messages.success(request, f"{added} {noun} added to “{segment}”{rest}.")
+        return adminkit.redirect(
+            adminkit.customer_url(ids[0]) if len(ids) == 1 else pages.segment_url(segment.pk)
+        )
+
+    def _chosen_segment(self, request: HttpRequest) -> Segment | None:
+        name = request.POST.get("name", "").strip().replace("\0", "")[:100]
+        if name and request.user.has_perm("segments.add_segment"):
+            segment = audience.new_by_hand(name)
+            adminkit.log(request, segment, is_new=True)
+            return segment
+        key = request.POST.get("segment", "").replace("\0", "")
+        return Segment.objects.filter(kind=SegmentKind.STATIC, key=key).first()
 
     def profile(self, request: HttpRequest, customer_id: int) -> HttpResponse:
         customer = self._customer(request, customer_id)
@@ -178,6 +269,33 @@ class CustomerPages(CustomerAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         return get_object_or_404(Customer, pk=customer_id)
+
+
+def _may_save(request: HttpRequest) -> bool:
+    """Say whether the list shown can become a segment: one cannot search by words."""
+    given = [name for name in request.GET if name.startswith(filters.PREFIX)]
+    says_something = bool(given or request.GET.get("segment") or request.GET.get("who"))
+    is_search = bool(request.GET.get("q", "").strip())
+    return says_something and not is_search and request.user.has_perm("segments.add_segment")
+
+
+def _chips(request: HttpRequest) -> Iterator[Chip]:
+    """The filters of the list that are not by a field, in words."""
+    for name, text_of in (("segment", _in_segment), ("who", _who)):
+        if value := request.GET.get(name):
+            rest = request.GET.copy()
+            for gone in (name, customer_list.AFTER, customer_list.BEFORE):
+                rest.pop(gone, None)
+            yield Chip(text_of(value), f"?{rest.urlencode()}")
+
+
+def _in_segment(key: str) -> str:
+    name = Segment.objects.filter(key=key.replace("\0", "")).values_list("name", flat=True).first()
+    return f"In “{name or key}”"
+
+
+def _who(value: str) -> str:
+    return "Visitors without a CustomerId" if value == "anonymous" else "With a CustomerId"
 
 
 @admin.register(CustomerField)

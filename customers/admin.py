@@ -1,40 +1,50 @@
-"""Staff's view of who is who: customers, their fields, and imports.
+"""Staff's view of who is who: the list of customers, and the form that edits one.
 
-The roof registers the pages of customers and fields: they show what higher floors know.
+The roof registers these pages: they show what higher floors know.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db import transaction
-from django.db.models import F, Model, QuerySet
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
 from customers import (
     adminkit,
-    contacts,
-    definitions,
+    columns,
+    customer_list,
     fields,
+    filters,
     forms,
     identity,
     masking,
     search,
-    sql,
 )
-from customers.adminkit import BoundedPaginator, Button, Empty, ProductAdmin, Use
-from customers.models import Customer, CustomerField, FieldType, ImportKind
+from customers.adminkit import Button, Empty, ProductAdmin
+from customers.customer_list import CustomerChangeList
+from customers.models import Customer, CustomerField
 
-SAMPLE = 50_000  # customers that are looked at to say how many have a value
+
+class SelectFilter(admin.SimpleListFilter):
+    """A filter that is one choice in the form of filters."""
+
+    template = "customers/filter_select.html"
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices)
 
 
-class IdentifiedFilter(admin.SimpleListFilter):
+class IdentifiedFilter(SelectFilter):
     """Customers whose CustomerId we know, or visitors."""
 
     title = "who they are"
@@ -51,23 +61,17 @@ class IdentifiedFilter(admin.SimpleListFilter):
         return None
 
 
-class CustomerChangeList(ChangeList):
-    """A row opens the profile, not the form."""
-
-    def url_for_result(self, result: Model) -> str:
-        return adminkit.customer_url(result.pk)
-
-
 class CustomerAdmin(ProductAdmin):
     """The list of customers, and the form that edits one."""
 
-    list_display: Any = ("shown_name", "external_id", "email", "phone", "seen")
     list_filter: Any = (IdentifiedFilter,)
+    list_filter_submit = True
+    show_facets = admin.ShowFacets.NEVER
+    list_before_template = "customers/list_before.html"
+    change_list_template = "admin/customers/customer/change_list.html"
     search_fields = ("external_id",)  # what really searches is customers.search
     search_help_text = "Name, CustomerId, e-mail, phone"
-    sortable_by = ()
-    paginator = BoundedPaginator
-    actions = None
+    actions: Any = None
     empty = Empty(
         "group",
         "No customers yet",
@@ -90,21 +94,60 @@ class CustomerAdmin(ProductAdmin):
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return CustomerChangeList
 
-    def get_ordering(self, request: HttpRequest) -> Any:
-        """Show who was here last; beyond some number of customers, who came last."""
-        if adminkit.estimated_rows(Customer) > adminkit.COUNTED_UP_TO:
-            return ("-id",)
-        return (F("last_seen_at").desc(nulls_last=True), "-id")
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+        chosen = columns.shown_to(request.user, customer_list.known(request))
+        return ("shown_name", "external_id", *map(columns.Column, chosen), "seen", "since")
 
-    def get_paginator(
-        self, request: HttpRequest, queryset: Any, *args: Any, **options: Any
-    ) -> Paginator:
-        """Take the planner's word for the number of all customers."""
-        paginator = super().get_paginator(request, queryset, *args, **options)
-        estimate = adminkit.estimated_rows(Customer)
-        if not request.GET and estimate > adminkit.COUNTED_UP_TO:
-            paginator.count = estimate
-        return paginator
+    def get_sortable_by(self, request: HttpRequest) -> Sequence[Any]:
+        shown = self.get_list_display(request)
+        return [one for one in shown if isinstance(one, columns.Column)]
+
+    def get_list_filter(self, request: HttpRequest) -> Sequence[Any]:
+        return [*self.list_filter, *customer_list.field_filters(request)]
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        is_ours = lookup.startswith(filters.PREFIX)
+        return is_ours or super().lookup_allowed(lookup, value, request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method == "GET" and (address := customer_list.tidied(request.GET)):
+            return adminkit.redirect(request.path + address)
+        shown = columns.shown_to(request.user, customer_list.known(request))
+        every = columns.in_order(customer_list.known(request).values())
+        extra = {
+            "columns": [(field, field in shown) for field in every],
+            "columns_at_most": columns.AT_MOST,
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, extra)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("columns/", wrap(self.choose_columns), name="customers_customer_columns"),
+            path("count/", wrap(self.count), name="customers_customer_count"),
+        ]
+        return own + super().get_urls()
+
+    @method_decorator(require_POST)
+    def choose_columns(self, request: HttpRequest) -> HttpResponse:
+        """Keep which columns the user wants."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        is_reset = "reset" in request.POST
+        columns.choose(request.user, [] if is_reset else request.POST.getlist("column"))
+        return adminkit.redirect(reverse("admin:customers_customer_changelist"))
+
+    def count(self, request: HttpRequest) -> HttpResponse:
+        """Answer with the number of customers that fit, for the foot of the list."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        listed: Any = self.get_changelist_instance(request)
+        number, is_exact = listed.count()
+        context = {"number": number, "is_exact": is_exact}
+        return render(request, "customers/count.html", context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Customer], search_term: str
@@ -116,14 +159,6 @@ class CustomerAdmin(ProductAdmin):
     @admin.display(description="Customer")
     def shown_name(self, customer: Customer) -> SafeString:
         return adminkit.who(customer)
-
-    @admin.display(description="E-mail", empty_value="–")
-    def email(self, customer: Customer) -> str | None:
-        return contacts.email(masking.current().fields(customer.fields)) or None
-
-    @admin.display(description="Phone", empty_value="–")
-    def phone(self, customer: Customer) -> str | None:
-        return contacts.phone(masking.current().fields(customer.fields)) or None
 
     @admin.display(description="Last seen")
     def seen(self, customer: Customer) -> SafeString | str:
@@ -156,19 +191,13 @@ class CustomerAdmin(ProductAdmin):
         return forms.form_class(_seen_fields(), is_new=obj is None)
 
     def get_fieldsets(self, request: HttpRequest, obj: Customer | None = None) -> Any:
-        known = _seen_fields().values()
-        groups = {
-            "Contact": [f for f in known if contacts.is_contact(f.name)],
-            "Other fields": [f for f in known if not contacts.is_contact(f.name)],
-        }
+        groups: dict[str, list[str]] = {}
+        for field in columns.in_order(_seen_fields().values()):
+            groups.setdefault(columns.group(field), []).append(f"value_{field.pk}")
         first = self.readonly_fields if obj else ("external_id",)
         return [
             ("Identity", {"fields": first}),
-            *(
-                (title, {"fields": [f"value_{field.pk}" for field in members]})
-                for title, members in groups.items()
-                if members
-            ),
+            *((title, {"fields": names}) for title, names in groups.items()),
         ]
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Customer:
@@ -204,139 +233,3 @@ def _seen_fields() -> dict[str, CustomerField]:
     """The fields that whoever looks may see; what is masked cannot be edited either."""
     mask = masking.current()
     return {name: field for name, field in fields.known().items() if not mask.hides(name)}
-
-
-class CustomerFieldChangeList(ChangeList):
-    """Knows of every field on the page how many customers have a value, and what uses it."""
-
-    model_admin: "CustomerFieldAdmin"
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        total, count_by_name = _value_counts()
-        uses = self.model_admin.uses([field.name for field in self.result_list])
-        for field in self.result_list:
-            count = min(count_by_name.get(field.name, 0), total)
-            field.filled = (count, round(100 * count / total) if total else 0)
-            field.uses = uses.get(field.name, [])
-
-
-class CustomerFieldAdmin(ProductAdmin):
-    """The properties customers may have. Name and type are free until somebody has a value."""
-
-    list_display: Any = ("shown_label", "shown_type", "filled", "used_in", "personal")
-    search_fields = ("name", "label")
-    search_help_text = "Label or name"
-    ordering = ("name",)
-    actions = None
-    fields = ("name", "type", "label", "description", "is_personal")
-    radio_fields: ClassVar[Any] = {"type": admin.HORIZONTAL}
-    empty = Empty(
-        "list_alt",
-        "No customer fields yet",
-        "A field is something you know about a customer, such as the city or the loyalty points. "
-        "Name each one exactly as in your CRM, then upload the values.",
-    )
-    add_text = "Add field"
-
-    def header_buttons(self, request: HttpRequest) -> list[Button]:
-        buttons = super().header_buttons(request)
-        if request.user.has_perm("customers.add_import"):
-            example = reverse("admin:customers_import_example", args=[ImportKind.CUSTOMER_FIELDS])
-            upload = reverse("admin:customers_import_add")
-            buttons[:0] = [
-                Button("Download example", example, "download", is_minor=True),
-                Button("Upload values (CSV)", upload, "upload_file"),
-            ]
-        return buttons
-
-    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
-        return CustomerFieldChangeList
-
-    @admin.display(description="Field", ordering="name")
-    def shown_label(self, field: CustomerField) -> SafeString:
-        return adminkit.stacked(field, field.name if field.label else field.description)
-
-    @admin.display(description="Type", ordering="type")
-    def shown_type(self, field: CustomerField) -> SafeString:
-        return adminkit.badge(field.get_type_display(), icon=TYPE_ICONS[FieldType(field.type)])
-
-    @admin.display(description="Customers with a value")
-    def filled(self, field: Any) -> SafeString:
-        return adminkit.share(*field.filled)
-
-    @admin.display(description="Used in", empty_value="–")
-    def used_in(self, field: Any) -> SafeString | None:
-        return adminkit.links(field.uses) if field.uses else None
-
-    @admin.display(description="Personal data")
-    def personal(self, field: CustomerField) -> SafeString | str:
-        return adminkit.badge("Personal", "accent", "lock") if field.is_personal else ""
-
-    def get_readonly_fields(
-        self, request: HttpRequest, obj: CustomerField | None = None
-    ) -> tuple[str, ...]:
-        return ("name", "type") if obj and _has_values(obj) else ()
-
-    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
-        obj = options.get("obj")
-        if obj and _has_values(obj):
-            context["locked"] = "Customers have values in this field: its name and type stay."
-        return super().render_change_form(request, context, **options)
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        control = super().formfield_for_dbfield(db_field, request, **options)
-        if db_field.name == "is_personal":
-            control.help_text = "Marks what tells who somebody is."
-        return control
-
-    def uses(self, names: Sequence[str]) -> dict[str, list[Use]]:
-        """Return what relies on the fields of these names; the roof knows."""
-        return {}
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Ask for the name, then remove the field and the values that customers have of it."""
-        field = adminkit.row_or_404(CustomerField, object_id)
-        if not self.has_delete_permission(request, field):
-            raise PermissionDenied
-        uses = self.uses([field.name]).get(field.name, [])
-        typed = request.POST.get("name", "")
-        if request.method == "POST" and typed == field.name and not uses:
-            definitions.delete(field, source=adminkit.actor(request))
-            messages.success(request, f"The field “{field}” and its values are gone.")
-            return adminkit.redirect(reverse("admin:customers_customerfield_changelist"))
-        context = {
-            "field": field,
-            "uses": uses,
-            "count": _value_counts()[1].get(field.name, 0),
-            "is_wrong": request.method == "POST",
-        }
-        return adminkit.page(
-            request,
-            "customers/delete_field.html",
-            context,
-            title="Delete a field",
-            model=CustomerField,
-            original=field,
-        )
-
-
-TYPE_ICONS = {
-    FieldType.STRING: "text_fields",
-    FieldType.NUMBER: "tag",
-    FieldType.DATETIME: "calendar_month",
-    FieldType.BOOLEAN: "toggle_on",
-}
-
-
-def _value_counts() -> tuple[int, dict[str, int]]:
-    """Count customers, and for each field those with a value; from a sample if they are many."""
-    total = adminkit.count_rows(Customer)
-    percent = min(100.0, 100.0 * SAMPLE / total) if total else 100.0
-    return total, sql.count_values(percent)
-
-
-def _has_values(field: CustomerField) -> bool:
-    return Customer.objects.filter(fields__has_key=field.name).exists()

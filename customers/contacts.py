@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from customers.models import CustomerField
+
 _EMAIL = re.compile(r"e-?mail", re.IGNORECASE)
 _PHONE = re.compile(r"phone|mobile|natel|\btel\b", re.IGNORECASE)
 
@@ -16,6 +18,15 @@ def email(fields: Mapping[str, Any]) -> str:
 def phone(fields: Mapping[str, Any]) -> str:
     """Return the value of the first field that is named like a phone number, or ""."""
     return _first(_PHONE, fields)
+
+
+def fields_of(known: Mapping[str, CustomerField]) -> list[CustomerField]:
+    """Return the first field named like an e-mail address, and the first like a phone number."""
+    found = (
+        next((field for name, field in known.items() if pattern.search(name)), None)
+        for pattern in (_EMAIL, _PHONE)
+    )
+    return [field for field in found if field is not None]
 
 
 def is_contact(name: str) -> bool:

@@ -1,8 +1,10 @@
 """The form of a customer: one control for each customer field, typed by its definition."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -14,7 +16,7 @@ from unfold.widgets import (
 )
 
 from customers import fields, formats, identity, masking
-from customers.models import Customer, CustomerField, FieldType, Identifier
+from customers.models import Customer, CustomerField, Display, FieldType, Identifier
 
 LONG = 80  # characters; a longer text gets more than one line
 
@@ -121,9 +123,11 @@ def _shown(field: CustomerField, value: Any) -> str:
 def display(field: CustomerField | None, value: Any) -> str:
     """Write a stored value for reading: 5'000, Yes, 22.11.2026 14:05; a midnight as a date.
 
+    The field says how: as an amount of money, a date without its time, digits without marks.
     Masked if whoever looks may not see it.
     """
     mask = masking.current()
+    shown_as = field.display if field else Display.PLAIN
     if value is None:
         return "–"
     if field is not None and mask.hides(field.name):
@@ -131,15 +135,39 @@ def display(field: CustomerField | None, value: Any) -> str:
     if isinstance(value, bool):
         return "Yes" if value else "No"
     if isinstance(value, int | Decimal):
-        return formats.number(value)
+        return _number(value, shown_as)
     if field is not None and field.type == FieldType.DATETIME:
-        return _moment(value)
+        return _moment(value, is_day=shown_as == Display.DATE)
     return mask.text(str(value))
 
 
-def _moment(value: str) -> str:
+def local(value: datetime) -> datetime:
+    """The instant on the workspace's clock."""
+    return timezone.localtime(value)
+
+
+def _number(value: int | Decimal, shown_as: str) -> str:
+    if shown_as == Display.MONEY:
+        return formats.money(value)
+    return format(Decimal(value), "f") if shown_as == Display.CODE else formats.number(value)
+
+
+def _moment(value: str, *, is_day: bool) -> str:
     try:
         local = timezone.localtime(datetime.fromisoformat(value))
     except ValueError:  # stored before the field was a Datetime
         return value
-    return formats.day(local) if f"{local:%H%M%S}" == "000000" else formats.moment(local)
+    is_midnight = f"{local:%H%M%S}" == "000000"
+    return formats.day(local) if is_day or is_midnight else formats.moment(local)
+
+
+def address(field: CustomerField, value: Any) -> str:
+    """Return where a value leads that is shown as a link: a mailbox, a phone, a page; or ""."""
+    if not isinstance(value, str):
+        return ""
+    if field.display == Display.EMAIL and re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+        return "mailto:" + quote(value)
+    if field.display == Display.PHONE and re.fullmatch(r"[+(]?[\d ()/.-]{4,30}", value):
+        return "tel:" + re.sub(r"[^\d+]", "", value)
+    is_page = field.display == Display.LINK and re.fullmatch(r"https?://\S+", value)
+    return value if is_page else ""

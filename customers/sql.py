@@ -1,5 +1,6 @@
 """Every raw statement of this app, one per function, named after what it does."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -571,6 +572,12 @@ def analyze_customers() -> None:
     """Let the planner know what the values of indexed fields are like."""
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE customers_customer")
+
+
+def planned_rows(rows: Any) -> int:
+    """Return how many rows the planner believes that a queryset has."""
+    plan = json.loads(rows.explain(format="json"))
+    return int(plan[0]["Plan"]["Plan Rows"])
 
 
 def limit_time(milliseconds: int) -> None:
