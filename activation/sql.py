@@ -367,8 +367,9 @@ _ROOM = """
         SELECT *,
             CASE WHEN jsonb_typeof(config -> 'batch') = 'number'
                  THEN greatest((config ->> 'batch')::int, 1) ELSE 1 END AS size,
-            CASE WHEN rate IS NULL THEN 1e9 ELSE least(greatest(rate, 1), COALESCE(
-                tokens + rate * greatest(extract(epoch FROM %(now)s - tokens_at), 0)::float8, 1))
+            CASE WHEN rate IS NULL THEN 1e9 WHEN tokens_at IS NULL THEN 1
+                 ELSE least(greatest(rate, 1), tokens + rate * greatest(
+                     extract(epoch FROM %(now)s - tokens_at), 0)::float8)
             END AS tokens_now
         FROM activation_destination
         WHERE is_enabled AND (held_until IS NULL OR held_until <= %(now)s)
