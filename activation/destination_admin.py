@@ -15,7 +15,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from activation import destination_pages
+from activation import destination_pages, destinations
 from activation.models import Destination
 from activation.paged_admin import PagedAdmin
 from customers import adminkit, formats
@@ -46,7 +46,7 @@ class DestinationAdmin(PagedAdmin):
         "send",
         "No destinations yet",
         "A destination is another tool that wants to be told, for example your e-mail tool or your "
-        "shop. All it needs is a web address that accepts messages: a webhook.",
+        "shop: by a webhook, a web address that accepts messages. Or it is an e-mail, or an SMS.",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
@@ -57,7 +57,7 @@ class DestinationAdmin(PagedAdmin):
 
     @admin.display(description="Destination", ordering="name")
     def shown_name(self, destination: Destination) -> SafeString:
-        return adminkit.stacked(destination.name, destination.config.get("url", ""))
+        return adminkit.stacked(destination.name, destinations.where(destination))
 
     @admin.display(description="State")
     def shown_state(self, destination: Destination) -> SafeString:
@@ -79,6 +79,7 @@ class DestinationAdmin(PagedAdmin):
             return path(route, wrapped, name=f"activation_destination_{name}")
 
         own = [
+            at("preview/", self.preview_view, "preview"),
             at("<int:pk>/", self.page_view, "page"),
             at("<int:pk>/enable/", self.enable_view, "enable"),
             at("<int:pk>/rotate/", self.rotate_view, "rotate"),
@@ -89,6 +90,13 @@ class DestinationAdmin(PagedAdmin):
     def page_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         destination = self.found(request, pk)
         return destination_pages.show(request, destination, self.may(request, destination))
+
+    @method_decorator(require_POST)
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        may = self.has_add_permission(request) or self.has_change_permission(request)
+        if not (may and request.user.has_perm("customers.view_customer")):
+            raise PermissionDenied
+        return destination_pages.preview(request)
 
     @method_decorator(require_POST)
     def enable_view(self, request: HttpRequest, pk: int) -> HttpResponse:

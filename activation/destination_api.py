@@ -6,12 +6,14 @@ from typing import Any
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from activation import destinations, outbox
+from activation import destinations, outbox, previews
 from activation.keyed_api import KeyedViewSet
 from activation.models import WEBHOOK, Destination
+from activation.presets import PRESETS
 from customers import apikit
 
 
@@ -55,6 +57,7 @@ class DestinationSerializer(apikit.StrictModelSerializer):
 
     def save(self, **more: Any) -> Destination:
         destination = self.instance or Destination()
+        self._check_right(self.validated_data.get("kind", destination.kind))
         for name, value in self.validated_data.items():
             setattr(destination, name, value)
         try:
@@ -64,6 +67,14 @@ class DestinationSerializer(apikit.StrictModelSerializer):
         destination.refresh_from_db()
         self.instance = destination
         return destination
+
+    def _check_right(self, kind: str) -> None:
+        """Some kinds are for administrators; a key with the scope was made by one."""
+        request = self.context["request"]
+        is_key = request.auth is not None
+        may = is_key or request.user.has_perm(destinations.ADMIN_RIGHT)
+        if destinations.KINDS[kind].admin_only and not may:
+            raise PermissionDenied("Only administrators may make such destinations.")
 
 
 class NewDestinationSerializer(DestinationSerializer):
@@ -99,6 +110,34 @@ class RotatedSerializer(serializers.Serializer):
     old_secret_until = serializers.DateTimeField(allow_null=True)
 
 
+class PresetSerializer(serializers.Serializer):
+    key = serializers.CharField()
+    name = serializers.CharField()
+    config = ConfigField()
+    to_fill = serializers.CharField(help_text="What has to be replaced.")
+    documentation = serializers.CharField()
+
+
+class PreviewSerializer(apikit.StrictSerializer):
+    kind = serializers.ChoiceField(
+        [(name, kind.label) for name, kind in destinations.KINDS.items()], default=WEBHOOK
+    )
+    config = ConfigField()
+    customer = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=2**63 - 1,
+        help_text="By our id; the newest customer if left out.",
+    )
+
+
+class PreviewedSerializer(serializers.Serializer):
+    method = serializers.CharField()
+    url = serializers.CharField()
+    headers = serializers.DictField(child=serializers.CharField())
+    body = serializers.CharField()
+
+
 class DestinationViewSet(KeyedViewSet):
     """Where messages go. A webhook's config is `{"url": …}`, and more: see docs/webhooks.md.
 
@@ -117,6 +156,28 @@ class DestinationViewSet(KeyedViewSet):
             destinations.delete(instance)
         except destinations.DestinationError as error:
             raise apikit.Conflict(str(error), "in_use") from error
+
+    @extend_schema(request=None, responses=PresetSerializer(many=True), filters=False)
+    @action(detail=False, methods=["get"], pagination_class=None)
+    def presets(self, request: Request) -> Response:
+        """Configurations to begin with, for common tools; not tried against the real services."""
+        return Response([preset._asdict() for preset in PRESETS])
+
+    @extend_schema(request=PreviewSerializer, responses=PreviewedSerializer)
+    @action(detail=False, methods=["post"], also_reads=("customers",))
+    def preview(self, request: Request) -> Response:
+        """Show what a configuration would send for a customer; nothing is stored or sent."""
+        asked = PreviewSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        given = asked.validated_data
+        draft = Destination(kind=given["kind"], config=given["config"])
+        try:
+            shown = previews.preview(draft, given.get("customer"))
+        except destinations.DestinationError as error:
+            raise apikit.refuse(error.member, str(error)) from error
+        except previews.NobodyError as error:
+            raise apikit.refuse("customer", str(error), "unknown") from error
+        return Response(shown._asdict())
 
     @extend_schema(request=RotateSerializer, responses=RotatedSerializer)
     @action(detail=True, methods=["post"])

@@ -1,16 +1,19 @@
 """The pages of destinations: where messages go, whether that works, and the secret, shown once."""
 
+from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
-from activation import destinations, outbox
-from activation.models import Delivery, Destination
+from activation import delivery_pages, destination_forms, destinations, outbox, previews
+from activation.destination_forms import DestinationForm
+from activation.models import WEBHOOK, Delivery, Destination
+from activation.presets import PRESETS, Preset
 from customers import adminkit, clock
 
 
@@ -19,42 +22,22 @@ def destination_url(destination_id: int) -> str:
     return reverse("admin:activation_destination_page", args=[destination_id])
 
 
-class DestinationForm(forms.ModelForm):
-    """A webhook: its name and its address."""
-
-    url = forms.CharField(max_length=2_000, error_messages={"required": "Enter the address."})
-
-    class Meta:
-        model = Destination
-        fields = ("name", "key")
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["name"].error_messages["required"] = "Give the destination a name."
-        if self.instance.pk:
-            self.fields["key"].disabled = True
-            self.initial["url"] = self.instance.config.get("url", "")
-
-    def clean(self) -> dict[str, Any]:
-        """Say at once what is wrong with the address."""
-        cleaned = super().clean() or {}
-        if "url" in cleaned:
-            self.instance.config = {"url": cleaned["url"].strip()}
-            try:
-                destinations.check(self.instance)
-            except destinations.DestinationError as error:
-                self.add_error("url", str(error))
-        return cleaned
-
-
 @sensitive_variables("secret")
 def edit(request: HttpRequest, destination: Destination | None) -> HttpResponse:
     """The form of a destination. The secret of a new one is on the page that follows."""
-    form = DestinationForm(request.POST or None, instance=destination)
+    may_all = request.user.has_perm(destinations.ADMIN_RIGHT)
+    if destination and destinations.is_admin_only(destination) and not may_all:
+        raise PermissionDenied
+    form = DestinationForm(
+        request.POST or None,
+        instance=destination,
+        initial=None if destination else _initial(request),
+        may_all=may_all,
+    )
     if request.method == "POST" and form.is_valid():
         stored = form.save(commit=False)
         try:
-            secret = destinations.save(stored, ("name", "config"))
+            secret = destinations.save(stored, ("name", "config", "rate"))
         except destinations.DestinationError as error:
             form.add_error(None, str(error))
         else:
@@ -65,11 +48,50 @@ def edit(request: HttpRequest, destination: Destination | None) -> HttpResponse:
     return adminkit.page(
         request,
         "admin/activation/destination_form.html",
-        {"form": form, "destination": destination},
+        {
+            "form": form,
+            "destination": destination,
+            "kind": form["kind"].value() or WEBHOOK,
+            "presets": PRESETS,
+            "preset": _preset(request),
+        },
         title=f"Edit {destination}" if destination else "New destination",
         model=Destination,
         original=destination,
     )
+
+
+def _preset(request: HttpRequest) -> Preset | None:
+    wanted = request.GET.get("preset", "")
+    return next((preset for preset in PRESETS if preset.key == wanted), None)
+
+
+def _initial(request: HttpRequest) -> dict[str, Any]:
+    """What a new destination begins with: the shape of the tool that was chosen."""
+    preset = _preset(request)
+    if preset is None:
+        return {"kind": WEBHOOK, "body": "plain"}
+    name = preset.name.partition(":")[0]
+    return {"kind": WEBHOOK, "name": name, "key": preset.key} | destination_forms.shown(
+        WEBHOOK, preset.config
+    )
+
+
+def preview(request: HttpRequest) -> HttpResponse:
+    """Show what the form would send for the newest customer: a fragment. Nothing is sent."""
+    given = request.POST
+    may_all = request.user.has_perm(destinations.ADMIN_RIGHT)
+    form = DestinationForm(given, may_all=may_all)
+    form.is_valid()  # a name may be missing
+    draft = Destination(kind=given.get("kind") or WEBHOOK)
+    context: dict[str, Any] = {"may_see_customers": True}
+    try:
+        draft.config = destination_forms.config_of(draft.kind, form.cleaned_data)
+        shown = previews.preview(draft)
+        context["sent_request"] = shown._replace(body=delivery_pages.pretty(shown.body))
+    except (destinations.DestinationError, previews.NobodyError) as error:
+        context["problem"] = str(error)
+    return render(request, "admin/activation/preview.html", context)
 
 
 def _show_secret(request: HttpRequest, destination: Destination, secret: str) -> HttpResponse:
@@ -89,7 +111,14 @@ def show(request: HttpRequest, destination: Destination, more: dict[str, bool]) 
     waiting = Delivery.objects.waiting().filter(destination=destination)
     context = {
         "destination": destination,
-        "url": destination.config.get("url", ""),
+        "url": destinations.where(destination),
+        "kind": destinations.KINDS[destination.kind].label
+        if destination.kind in destinations.KINDS
+        else destination.kind,
+        "old_secret_until": destination.old_secret_until
+        if destination.old_secret_until and destination.old_secret_until > now
+        else None,
+        "is_signed": destination.kind == WEBHOOK,
         "is_held": destination.held_until is not None and destination.held_until > now,
         "triggers": destination.triggers.select_related("segment"),
         "waiting": waiting.count(),
@@ -123,8 +152,9 @@ def enable(request: HttpRequest, destination: Destination) -> HttpResponse:
 
 @sensitive_variables("secret")
 def rotate(request: HttpRequest, destination: Destination) -> HttpResponse:
-    """Make a new secret and show it, once."""
-    secret = destinations.rotate(destination)
+    """Make a new secret and show it, once; the old one stays valid for a day unless it leaked."""
+    keep = timedelta() if request.POST.get("old") == "end" else destinations.OLD_SECRET_LASTS
+    secret = destinations.rotate(destination, keep)
     adminkit.log(request, destination, "New secret.")
     return _show_secret(request, destination, secret)
 

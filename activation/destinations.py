@@ -21,6 +21,7 @@ EDITABLE = ("name", "config", "rate", "is_enabled")
 BREAKER = ("is_enabled", "disabled_because", "failures_in_a_row", "failing_since", "held_until")
 MAX_RATE = 1_000.0  # requests a second
 MIN_RATE = 0.001
+ADMIN_RIGHT = "auth.add_user"  # what only administrators may
 OLD_SECRET_LASTS = timedelta(hours=24)
 
 
@@ -189,6 +190,12 @@ def shown(destination: Destination, part: Part) -> Request:
         return kind.describe(Message(part.id, (part,), destination.config))
     except ConfigError as error:
         return Request("–", kind.where(destination.config), {}, str(error))
+
+
+def is_admin_only(destination: Destination) -> bool:
+    """Whether only administrators may change it."""
+    kind = KINDS.get(destination.kind)
+    return bool(kind and kind.admin_only)
 
 
 def where(destination: Destination) -> str:

@@ -15,8 +15,8 @@ from django.utils.timezone import get_default_timezone_name
 from activation import destinations, quiet, sql
 from activation.messages import Occasion, Wish, wish_of
 from activation.models import AtMost, QuietThen, Reason, Trigger
-from customers import consent, suppression
-from customers.models import ConsentPurpose
+from customers import consent, contacts, suppression
+from customers.models import ConsentPurpose, Customer, Identifier
 
 Asked = tuple[Wish, int]  # a trigger, and a customer
 
@@ -134,8 +134,13 @@ def _unreachable(asked: Iterable[Asked]) -> dict[str, set[int]]:
 def suppressed(customer_ids: Collection[int], kind: str) -> set[int]:
     """Return the customers who have addresses of a kind, every one of which is suppressed."""
     addresses: dict[int, set[str]] = defaultdict(set)
-    for customer_id, address in sql.read_addresses([*customer_ids], kind):
+    known = Identifier.objects.filter(customer__in=customer_ids, kind=kind)
+    for customer_id, address in known.values_list("customer_id", "value"):
         addresses[customer_id].add(address)
+    customers = Customer.objects.filter(pk__in=customer_ids).values_list("pk", "fields")
+    for customer_id, fields in customers:
+        if address := (contacts.email if kind == "email" else contacts.phone)(fields):
+            addresses[customer_id] = {address}  # where messages go
     found = suppression.suppressed(kind, {a for own in addresses.values() for a in own})
     return {customer_id for customer_id, own in addresses.items() if own and own <= found}
 

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from uuid import UUID
 
 from activation.carriers import Kind, Part
+from activation.emailing import EmailKind
 from activation.models import WEBHOOK
 from activation.webhook import WebhookKind
 
@@ -18,7 +21,9 @@ class BadKindError(TypeError):
 
 def load() -> dict[str, Kind]:
     """Return every kind by its name. Raises BadKindError, naming the package at fault."""
-    found: dict[str, Kind] = {WEBHOOK: WebhookKind()}
+    found: dict[str, Kind] = {WEBHOOK: WebhookKind(), "email": EmailKind()}
+    if find_spec("apprise"):  # the optional extra `chat`
+        found["chat"] = import_module("activation.chat").ChatKind()
     for point in entry_points(group=GROUP):
         made = point.load()
         kind = made() if isinstance(made, type) else made

@@ -112,6 +112,8 @@ def write(occasions: Sequence[Occasion], *, is_test: bool = False) -> Iterator[W
                 "membership": _membership(occasion, entered_at),
                 "event": events.get(transition.event_id, _NO_EVENT).text,
             }
+            if occasion.wish.purpose:
+                data["consent"] = exact.dumps(occasion.wish.purpose)
             if is_test:
                 data["test"] = "true"
             body = envelope(_type(occasion), transition.at, data)

@@ -261,24 +261,6 @@ def claim_turns(rows: Sequence[tuple[int, int, int]], now: datetime) -> set[tupl
         return {*cursor.fetchall()}
 
 
-def read_addresses(customer_ids: Sequence[int], kind: str) -> list[Any]:
-    """Return (customer id, address) of a kind: their identifiers, and the field of that name."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT i.customer_id, i.value
-            FROM customers_identifier i
-            WHERE i.customer_id = ANY(%(ids)s::bigint[]) AND i.kind = %(kind)s
-            UNION
-            SELECT c.id, c.fields ->> %(kind)s
-            FROM customers_customer c
-            WHERE c.id = ANY(%(ids)s::bigint[]) AND c.fields ? %(kind)s
-            """,
-            {"ids": [*customer_ids], "kind": kind},
-        )
-        return cursor.fetchall()
-
-
 def read_field(customer_ids: Sequence[int], name: str) -> list[Any]:
     """Return (customer id, value as text) of those customers who have this field."""
     with connection.cursor() as cursor:

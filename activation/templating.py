@@ -8,7 +8,7 @@ from liquid import Environment
 from liquid.exceptions import LiquidError
 from liquid.template import BoundTemplate
 
-from customers import exact
+from customers import contacts, exact
 
 MAX_TEMPLATE = 100_000  # characters
 MAX_OUTPUT = 512 * 1024  # bytes that one text may become
@@ -87,8 +87,8 @@ def context_of(body: str, message_id: object) -> dict[str, Any]:
     for identifier in customer.get("identifiers") or ():
         known_by.setdefault(identifier["kind"], identifier["value"])
     fields = customer.get("fields") or {}
-    for kind in ("email", "phone"):
-        customer[kind] = fields.get(kind) or known_by.get(kind)
+    customer["email"] = contacts.email(fields) or known_by.get("email")
+    customer["phone"] = contacts.phone(fields) or known_by.get("phone")
     return {
         "id": str(message_id),
         "type": payload.get("type"),

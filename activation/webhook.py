@@ -27,7 +27,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 MAX_ANSWER_BYTES = 64 * 1024
 KEPT_ANSWER_BYTES = 2 * 1024
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 256  # as many as there are threads, or hanging receivers block the others
 # Idle connections are dropped before receivers do it: a request on one that is just being closed
 # is lost.
 KEEP_ALIVE_SECONDS = 1.5

@@ -29,6 +29,22 @@ CURRENCY = env.str("CDP_CURRENCY", "CHF").upper()
 TIME_ZONE = env.str("CDP_TIME_ZONE", "Europe/Zurich")
 ALLOWED_HOSTS = env.list("CDP_ALLOWED_HOSTS", default=["*"])
 CSRF_TRUSTED_ORIGINS = env.list("CDP_TRUSTED_ORIGINS", default=[])
+# How e-mail leaves: smtp+tls://user:password@host:587, or a provider's backend of anymail such as
+# anymail.backends.brevo.EmailBackend with CDP_ANYMAIL='{"BREVO_API_KEY": "…"}'.
+_mail = env.email_url_config(env.str("CDP_EMAIL_URL", "") or "smtp://")
+EMAIL_BACKEND = env.str("CDP_EMAIL_BACKEND", "") or (
+    _mail["EMAIL_BACKEND"] if env.str("CDP_EMAIL_URL", "") else ""
+)
+EMAIL_HOST = _mail["EMAIL_HOST"] or "localhost"
+EMAIL_PORT = _mail["EMAIL_PORT"] or 25
+EMAIL_HOST_USER = _mail["EMAIL_HOST_USER"] or ""
+EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+ANYMAIL = env.json("CDP_ANYMAIL", default={})
+# For how long the log of messages is kept; what waits or can still be sent again is kept anyway.
+DELIVERY_LOG_DAYS = env.int("CDP_DELIVERY_LOG_DAYS", 90)
 # Networks outside the public internet that webhooks may reach, e.g. "10.1.0.0/16,127.0.0.0/8".
 WEBHOOK_ALLOW_PRIVATE = env.list("CDP_WEBHOOK_ALLOW_PRIVATE", default=[])
 SECRET_KEY = env.str("CDP_SECRET_KEY", "") or secret_key.stored(DATA_DIR)

@@ -48,7 +48,8 @@ def make_destination():
     def make(receiver=None, key=None, **more):
         key = key or f"destination-{next(_serial)}"
         url = receiver.url if receiver else "https://receiver.example/hook"
-        destination = Destination(key=key, name=key.title(), config={"url": url}, **more)
+        options = {"config": {"url": url}} | more
+        destination = Destination(key=key, name=key.title(), **options)
         destinations.save(destination)
         return destination
 

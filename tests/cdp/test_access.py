@@ -80,6 +80,8 @@ SCOPES = {
     "destinations/": {m: f"activation:{r}" for m, r in READ_WRITE.items()},
     "destinations/x/": {m: f"activation:{r}" for m, r in ONE.items()},
     "destinations/x/test/": {"post": "activation:write"},
+    "destinations/presets/": {"get": "activation:read"},
+    "destinations/preview/": {"post": "activation:write customers:read"},
     "destinations/x/rotate/": {"post": "activation:write"},
     "triggers/": {m: f"activation:{r}" for m, r in READ_WRITE.items()},
     "triggers/x/": {m: f"activation:{r}" for m, r in ONE.items()},
