@@ -237,14 +237,16 @@ class CustomerPages(CustomerAdmin):
         customer = adminkit.row_or_404(Customer, object_id)
         asked = customer.external_id or str(customer.pk)
         if request.method == "POST" and request.POST.get("name", "").strip() == asked:
-            erasure.forget([customer.pk])
-            messages.success(request, "The customer is erased, with everything we knew.")
+            try:
+                erasure.erase([customer.pk], by=adminkit.actor(request))
+                messages.success(request, "The customer is erased, with everything we knew.")
+            except erasure.NotLoggedError as error:
+                messages.error(request, str(error))
             return adminkit.redirect(reverse("admin:customers_customer_changelist"))
         context = {
             "customer": customer,
             "asked": asked,
-            "events": profile.event_types(customer),
-            "memberships": profile.memberships(customer),
+            "counts": erasure.survey(customer),
             "is_wrong": request.method == "POST",
         }
         return adminkit.page(

@@ -95,7 +95,7 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Erase a customer with everything that is known about them. It cannot be undone."""
-        erasure.forget([self.get_object().pk])
+        erasure.erase([self.get_object().pk], by=apikit.actor(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
@@ -192,6 +192,7 @@ router.register("customers", CustomerViewSet, basename="customer")
 router.register("consent-purposes", ConsentPurposeViewSet, basename="consent-purpose")
 router.register("consents", consent_api.ConsentViewSet, basename="consent")
 router.register("suppressions", consent_api.SuppressionViewSet, basename="suppression")
+router.register("erasures", customers_api.ErasureViewSet, basename="erasure")
 router.register("imports", ImportViewSet, basename="import")
 router.register("events", events_api.EventViewSet, basename="event")
 router.register("event-names", events_api.EventNameViewSet, basename="event-name")

@@ -53,6 +53,8 @@ SALT_KEY = env.list("CDP_SALT_KEY", default=[SECRET_KEY])
 
 # Of "email" and "phone" those whose shared value makes two profiles one; other kinds always do.
 TRUSTED_IDENTIFIERS = env.list("CDP_TRUSTED_IDENTIFIERS", default=[])
+TOMBSTONE_DAYS = env.int("CDP_TOMBSTONE_DAYS", 0)  # that erased people are kept out; 0: for ever
+ERASURE_LOG = Path(env.str("CDP_ERASURE_LOG", str(DATA_DIR / "erasures.jsonl")))
 COUNTRY = env.str("CDP_COUNTRY", "CH").upper()  # of phone numbers without a country code (ISO 3166)
 
 MAX_REQUEST_BYTES = 5 * 1024 * 1024  # of a collection request, decompressed

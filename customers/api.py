@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from customers import apikit, definitions, identity, upserts
 from customers import fields as customer_fields
-from customers.models import Customer, CustomerField, FieldChange, Identifier, Merge
+from customers.models import Customer, CustomerField, Erasure, FieldChange, Identifier, Merge
 
 MAX_ITEMS = 10_000  # of one bulk request
 
@@ -270,6 +270,8 @@ class CustomerViewSet(
                 )
         except upserts.CustomerExistsError as error:
             raise apikit.refuse("customer_id", str(error), "exists") from error
+        except upserts.ErasedError as error:
+            raise apikit.refuse("customer_id", str(error), "erased") from error
         return self._answer(pk, status.HTTP_201_CREATED)
 
     def partial_update(self, request: Request, pk: str) -> Response:
@@ -316,3 +318,25 @@ class CustomerViewSet(
     def _answer(self, customer_id: int, code: int) -> Response:
         customer = Customer.objects.prefetch_related("identifiers").get(pk=customer_id)
         return Response(CustomerSerializer(customer).data, code)
+
+
+class ErasureSerializer(apikit.StrictModelSerializer):
+    counts = serializers.DictField(child=serializers.IntegerField(), read_only=True)
+    digests = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = Erasure
+        fields = ["id", "at", "by", "counts", "digests"]
+
+
+class ErasureViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Erasure]
+):
+    """Proofs that somebody was erased, without who that was."""
+
+    resource = "customers"
+    model = Erasure
+    queryset = Erasure.objects.all()
+    serializer_class = ErasureSerializer
+    page_order = ("-at", "-id")
+    lookup_value_regex = "[0-9a-f-]{32,36}"

@@ -1,10 +1,14 @@
 """Forgetting customers: what this floor keeps of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q
 
-from customers import contacts, identity, suppression
+from customers import contacts, identity, sql, suppression
+from customers.imports import erasing
+from customers.matching import Key
 from customers.models import (
     Change,
     Consent,
@@ -12,17 +16,33 @@ from customers.models import (
     Customer,
     FieldChange,
     Identifier,
-    ImportProblem,
     Merge,
     SearchEntry,
 )
+
+MIN_TELLING = 3  # characters of a value that could tell somebody; shorter ones are everybody's
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What may lead to somebody where rows do not say whose they are.
+
+    `keys` are identifiers and addresses, normalised; `addresses` the same as texts, also as they
+    were written; `values` all texts that were ever known of the person.
+    """
+
+    keys: frozenset[Key]
+    addresses: frozenset[str]
+    values: frozenset[str]
 
 
 def hold(customer_ids: Collection[int]) -> None:
     """Lock customers in order of id, so that nothing new is written about them meanwhile.
 
-    Call it inside the transaction that forgets them, before the floors above do.
+    Nobody is identified until the transaction ends. Call it inside the transaction that forgets
+    them, before the floors above do.
     """
+    sql.hold_identities(exclusive=True)
     locked = Customer.objects.filter(pk__in=customer_ids).order_by("pk").select_for_update()
     locked.values_list("pk").last()
 
@@ -38,16 +58,52 @@ def absorbed_by(customer_ids: Collection[int]) -> set[int]:
     return found - set(customer_ids)
 
 
+def traces(customer_ids: Collection[int]) -> Traces:
+    """Collect what may lead to these customers elsewhere. An address of somebody else is none."""
+    known = Identifier.objects.filter(customer__in=customer_ids)
+    keys = {*known.values_list("kind", "value")}
+    texts = {value for _, value in keys}
+    fields = [
+        *Customer.objects.filter(pk__in=customer_ids).values_list("fields", flat=True),
+        *_former(customer_ids),
+    ]
+    told = {
+        (kind, raw)
+        for values in fields
+        for kind, raw in (
+            (identity.EMAIL, contacts.email(values)),
+            (identity.PHONE, contacts.phone(values)),
+        )
+        if raw
+    }
+    addresses = {(kind, raw, identity.normalise(kind, raw)) for kind, raw in told}
+    others = sql.select_owners(sorted({(kind, v) for kind, _, v in addresses if v}))
+    for kind, raw, value in addresses:
+        if value and others.get((kind, value)) in (None, *customer_ids):
+            keys.add((kind, value))
+            texts |= {raw, value}
+    values = texts | {v for each in fields for v in _texts(each)}
+    return Traces(frozenset(keys), frozenset(texts), frozenset(values))
+
+
+def _former(customer_ids: Collection[int]) -> Iterable[dict[str, Any]]:
+    """Yield values that these customers had once."""
+    rows = FieldChange.objects.filter(customer__in=customer_ids)
+    for changes in rows.values_list("changes", flat=True):
+        yield {name: new for name, (_, new) in changes.items()}
+        yield {name: old for name, (old, _) in changes.items()}
+
+
+def _texts(fields: dict[str, Any]) -> Iterable[str]:
+    return (v for v in fields.values() if isinstance(v, str) and len(v) >= MIN_TELLING)
+
+
 def forget(customer_ids: Collection[int]) -> None:
     """Remove customers with all that this floor keeps of them.
 
     Call it inside a transaction, after the floors above have forgotten them.
     """
-    known_as = [
-        *Identifier.objects.filter(customer__in=customer_ids).values_list("value", flat=True)
-    ]
     _forget_addresses(customer_ids)
-    ImportProblem.objects.filter(row__has_any_keys=known_as).delete()
     Change.objects.filter(customer_id__in=customer_ids).delete()
     Identifier.objects.filter(customer__in=customer_ids).delete()
     Merge.objects.filter(Q(survivor__in=customer_ids) | Q(absorbed_id__in=customer_ids)).delete()
@@ -56,6 +112,11 @@ def forget(customer_ids: Collection[int]) -> None:
     Consent.objects.filter(customer__in=customer_ids).delete()
     SearchEntry.objects.filter(customer_id__in=customer_ids).delete()
     Customer.objects.filter(pk__in=customer_ids).delete()
+
+
+def forget_traces(found: Traces) -> int:
+    """Remove what imports still hold of somebody; return how many lines that were."""
+    return erasing.forget(found.addresses, found.values)
 
 
 def _forget_addresses(customer_ids: Collection[int]) -> None:

@@ -15,7 +15,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from customers import fields, formats, identity, masking
+from customers import fields, formats, identity, masking, tombstones
 from customers.models import Customer, CustomerField, Display, FieldType, Identifier
 
 LONG = 80  # characters; a longer text gets more than one line
@@ -68,6 +68,8 @@ class NewCustomerForm(CustomerForm):
         value = identity.normalise(identity.CUSTOMER_ID, self.cleaned_data["external_id"])
         if value is None:
             raise ValidationError("This cannot be the id of a customer.")
+        if tombstones.erased([(identity.CUSTOMER_ID, value)]):
+            raise ValidationError(tombstones.REASON)
         if Identifier.objects.filter(kind=identity.CUSTOMER_ID, value=value).exists():
             raise ValidationError(f"There is a customer with the CustomerId {value} already.")
         return value

@@ -1,12 +1,12 @@
 """Customers as another system knows them: created or updated by their CustomerId, in sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from customers import fields, identity, spelling
+from customers import fields, identity, spelling, tombstones
 from customers.fields import Value
 from customers.models import Customer, CustomerField, Identifier
 
@@ -19,6 +19,10 @@ class CustomerExistsError(Exception):
     def __init__(self, customer_id: int) -> None:
         super().__init__(f"There is a customer with this CustomerId already: {customer_id}.")
         self.customer_id = customer_id
+
+
+class ErasedError(Exception):
+    """A CustomerId of somebody who was erased."""
 
 
 class Problem(NamedTuple):
@@ -54,10 +58,12 @@ class Outcome:
 
 
 def create(external_id: str, values: Mapping[str, Value], *, source: str) -> int:
-    """Create a customer and return their id. Raises `CustomerExistsError`.
+    """Create a customer and return their id. Raises `CustomerExistsError`, `ErasedError`.
 
     The CustomerId is normalised and the values are checked. Call it inside a transaction.
     """
+    if _erased([external_id]):
+        raise ErasedError(tombstones.REASON)
     if owner := _owners([external_id]):
         raise CustomerExistsError(owner[external_id])
     (customer_id,) = _resolve([external_id], source)
@@ -75,15 +81,27 @@ def apply(items: Sequence[Any], *, source: str) -> Outcome:
     outcome = Outcome()
     known = fields.known()
     wanted: dict[str, dict[str, Value]] = {}
+    index_of: dict[str, int] = {}
     for index, item in enumerate(items):
         external_id, values, problems = _read(item, known)
         if external_id is None or problems:
             outcome.errors.append(Rejected(index, external_id, problems))
         else:
             wanted.setdefault(external_id, {}).update(values)
+            index_of[external_id] = index
+    for external_id in _erased(wanted):
+        del wanted[external_id]
+        problem = Problem("customer_id", "erased", tombstones.REASON)
+        outcome.errors.append(Rejected(index_of[external_id], external_id, [problem]))
+    outcome.errors.sort(key=lambda rejected: rejected.index)
     if wanted:
         _store(wanted, source, outcome)
     return outcome
+
+
+def _erased(external_ids: Iterable[str]) -> list[str]:
+    keys = tombstones.erased([(identity.CUSTOMER_ID, each) for each in external_ids])
+    return sorted(external_id for _, external_id in keys)
 
 
 def _store(wanted: Mapping[str, Mapping[str, Value]], source: str, outcome: Outcome) -> None:

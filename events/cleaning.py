@@ -148,6 +148,11 @@ def _traits(event: Mapping[str, Any], context: Mapping[str, Any]) -> Mapping[str
     return _object(event, "traits") or _object(context, "traits", or_else={})
 
 
+def identifiers(event: Mapping[str, Any], call: str) -> tuple[Key, ...]:
+    """Return whom an event names, however bad the rest of it is."""
+    return _identifiers(event, call, _object(event, "context", or_else={}), [])
+
+
 def _identifiers(
     event: Mapping[str, Any], call: str, context: Mapping[str, Any], notes: list[str]
 ) -> tuple[Key, ...]:
@@ -156,7 +161,8 @@ def _identifiers(
     if call == "alias" and _text(event.get("previousId")) != _text(event.get("userId")):
         given.append((ANONYMOUS_ID, event.get("previousId")))
     # The traits of a group are the company's.
-    traits = _object(context, "traits", or_else={}) if call == "group" else _traits(event, context)
+    own = {} if call == "group" else _object(event, "traits", or_else={})
+    traits = own or _object(context, "traits", or_else={})
     given += [(kind, traits.get(kind)) for kind in (EMAIL, PHONE)]
     keys = _normalised(given, notes)
     if external := context.get("externalIds", context.get("externalId")):

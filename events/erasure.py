@@ -1,11 +1,15 @@
 """Forgetting: what this floor keeps of customers, and sources with all that came from them."""
 
+import json
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any, Final
 
 from django.db.models import Exists, OuterRef
 
-from customers import changes
+from customers import changes, identity, tombstones
+from customers.erasure import Traces
+from events import cleaning, payload, sql
 from events.models import (
     Allowance,
     DiscoveredField,
@@ -18,6 +22,7 @@ from events.models import (
     Waiting,
 )
 
+TELLING: Final = 8  # characters of an identifier that is somebody's wherever it stands
 EVERYTHING = "everything"  # the fact that all segments of a customer must be looked at
 
 
@@ -27,6 +32,67 @@ def forget(customer_ids: Collection[int]) -> None:
     Call it inside a transaction, after the floors above have forgotten them.
     """
     Event.objects.filter(customer__in=customer_ids).delete()
+
+
+def forget_traces(traces: Traces) -> int:
+    """Remove what waits or was set aside and is of somebody who is erased; return how many events.
+
+    What others are receiving at this moment is theirs to leave out.
+    """
+    texts = sorted({form for text in traces.addresses for form in _written(text)})
+    found = 0
+    for row_id, call, body in sql.lock_inbox_with([text.encode() for text in texts]):
+        kept, removed = _without(bytes(body), call, traces)
+        found += removed
+        if kept is None:
+            Inbox.objects.filter(pk=row_id).delete()
+        elif removed:
+            Inbox.objects.filter(pk=row_id).update(body=kept)
+    guilty = [
+        row_id
+        for row_id, call, body in sql.select_quarantined_with(texts)
+        if _without(body.encode(), call, traces)[1]
+    ]
+    Quarantine.objects.filter(pk__in=guilty).delete()
+    told = [json.dumps(value, ensure_ascii=False) for value in traces.values]
+    DiscoveredField.objects.filter(example__in=[*traces.values, *told]).update(example="")
+    return found + len(guilty)
+
+
+def _written(text: str) -> set[str]:
+    """Return how JSON may write a text: with its characters, or with escapes."""
+    return {json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (False, True)}
+
+
+def _without(body: bytes, call: str, traces: Traces) -> tuple[bytes | None, int]:
+    """Return a request without the events of somebody, None if nothing is left; and how many."""
+    try:
+        value, _ = payload.read(body)
+    except payload.MalformedError:
+        return None, 1
+    if not isinstance(value, dict) or not isinstance(value.get("batch"), list):
+        return (None, 1) if _is_of(value, call, traces) else (body, 0)
+    kept = [event for event in value["batch"] if not _is_of(event, call, traces)]
+    removed = len(value["batch"]) - len(kept)
+    return (payload.write({**value, "batch": kept}) if kept else None), removed
+
+
+def _is_of(event: Any, call: str, traces: Traces) -> bool:
+    """Whether an event is somebody's: it names them, or speaks of an address of theirs."""
+    if not isinstance(event, dict):
+        return False
+    keys = cleaning.identifiers(event, str(event.get("type") or call))
+    if tombstones.is_barred(keys, traces.keys):
+        return True
+    if any(kind == identity.CUSTOMER_ID for kind, _ in keys):
+        return False
+    text = payload.write(payload.scrub(event)).decode()
+    return any(
+        f'"{form}"' in text
+        for address in traces.addresses
+        if len(address) >= TELLING
+        for form in _written(address)
+    )
 
 
 def forget_sources(source_ids: Collection[int]) -> None:

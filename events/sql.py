@@ -167,6 +167,42 @@ def move_events(pairs: Sequence[tuple[int, int]]) -> None:
         )
 
 
+def lock_inbox_with(texts: Sequence[bytes]) -> list[Any]:
+    """Return (id, call, body) of requests in which one of these occurs; held by us from now on.
+
+    Those that others hold are left out.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, call, body FROM events_inbox
+            WHERE EXISTS (
+                SELECT FROM unnest(%s::bytea[]) AS wanted (text) WHERE position(text IN body) > 0
+            )
+            FOR UPDATE SKIP LOCKED
+            """,
+            [list(texts)],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def select_quarantined_with(texts: Sequence[str]) -> list[Any]:
+    """Return (id, call, body) of events set aside in which one of these occurs."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, call, body FROM events_quarantine
+            WHERE EXISTS (
+                SELECT FROM unnest(%s::text[]) AS wanted (text) WHERE position(text IN body) > 0
+            )
+            """,
+            [arrays.of_texts(texts)],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
 def latest_event_id() -> int:
     """Return the highest id that an event was given so far."""
     with connection.cursor() as cursor:

@@ -1,11 +1,12 @@
 """Clean messages become events of known customers, once each."""
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from django.db import Error, transaction
 
-from customers import changes, consent, identity
+from customers import changes, consent, identity, tombstones
 from events import catalogue, quarantine, rehoming, sources, sql, traits
 from events.cleaning import Message
 from events.mail import refusals
@@ -13,6 +14,9 @@ from events.models import Source
 
 # Classes of SQLSTATE that are not the fault of the rows: lost connections, rollbacks, no resources.
 _NOT_OURS: Final = ("08", "25", "40", "53", "55", "57", "58", "XX")
+
+
+logger = logging.getLogger(__name__)
 
 
 class Known(NamedTuple):
@@ -53,7 +57,7 @@ def _is_refusal(error: Error) -> bool:
 
 
 def _store(messages: Sequence[Message]) -> None:
-    new = _drop_duplicates(messages)
+    new = _without_erased(_drop_duplicates(messages))
     if not new:
         return
     resolution = identity.resolve(_people(new))
@@ -74,6 +78,19 @@ def _drop_duplicates(messages: Iterable[Message]) -> list[Message]:
         first_by_key.setdefault((message.envelope.source.pk, message.message_id), message)
     new = sql.insert_receipts(sorted(first_by_key))
     return [message for key, message in first_by_key.items() if key in new]
+
+
+def _without_erased(messages: Sequence[Message]) -> Sequence[Message]:
+    """Leave out messages of people who were erased, and identifiers that were theirs."""
+    out = tombstones.erased({key for message in messages for key in message.identifiers})
+    if not out:
+        return messages
+    kept = [m for m in messages if not tombstones.is_barred(m.identifiers, out)]
+    for message in kept:
+        message.identifiers = tuple(key for key in message.identifiers if key not in out)
+    if len(kept) < len(messages):
+        logger.info("%s late messages of erased people left out", len(messages) - len(kept))
+    return kept
 
 
 def _people(messages: Sequence[Message]) -> list[identity.Person]:

@@ -7,7 +7,8 @@ found. The summary holds
     customers       {"new": {"count"}, "known": {"count"}}
     fields          {name: {"count", "type", "example"}}       values the file gives
     unknown_fields  {name: {"count", "suggestion"}}            names in the file that are no field
-    warnings        {"repeated": {"count"}}                    values given again further down
+    warnings        {"repeated": {"count"},                    values given again further down
+                     "erased": {"count"}}                      erased customers, left out
     undo            {"restored", "removed", "kept"}            customers, once it is undone
     errors          [{"code", "about", "message", "count", "lines"}]
 

@@ -329,3 +329,21 @@ def lock_lone(import_id: int, customer_ids: Sequence[int]) -> list[tuple[int, st
         )
         rows: list[tuple[int, str | None, bool]] = cursor.fetchall()
         return rows
+
+
+def select_problems_with(cells: Sequence[str]) -> list[Any]:
+    """Return (id, import id, cells) of lines of which a cell, in lower case, is one of these."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id, source_id, ARRAY(SELECT jsonb_array_elements_text(row))
+            FROM customers_importproblem
+            WHERE jsonb_typeof(row) = 'array' AND EXISTS (
+                SELECT FROM jsonb_array_elements_text(row) AS cell
+                WHERE lower(btrim(cell)) = ANY(%s::text[])
+            )
+            """,
+            [arrays.of_texts(cells)],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows

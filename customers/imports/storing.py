@@ -5,7 +5,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from customers import changes, exact, fields
+from customers import changes, exact, fields, identity, tombstones
 from customers.imports import sql
 
 
@@ -17,31 +17,36 @@ class Origin(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """Ids of who was created, and of who else changed."""
+    """Ids of who was created, and of who else changed; CustomerIds of who is kept out."""
 
     created: list[int]
     updated: list[int]
+    erased: set[str]
 
 
 def store(values: Mapping[str, Mapping[str, str]], origin: Origin) -> Stored:
     """Give customers, by CustomerId, values as JSON; "null" clears.
 
     Known customers are locked before others are created, as identity resolution does it. Who
-    turns out to have been created meanwhile is updated. Call it inside a transaction.
+    turns out to have been created meanwhile is updated; who was erased is left out. Call it inside
+    a transaction.
     """
+    keys = tombstones.erased([(identity.CUSTOMER_ID, each) for each in values])
+    erased = {external_id for _, external_id in keys}
+    values = {each: given for each, given in values.items() if each not in erased}
     texts = [_template(tuple(each)).fields(each) for each in values.values()]
     owners = sql.select_alike([*values], texts)
     unlike = {value: customer_id for value, (customer_id, is_same) in owners.items() if not is_same}
     updated = _update(values, unlike, origin)
     missing = sorted(values.keys() - owners.keys())
     if not missing:
-        return Stored([], updated)
+        return Stored([], updated, erased)
     claimed = sql.claim_customer_ids(missing)
     _create({claimed[each]: (each, values[each]) for each in missing if each in claimed}, origin)
     raced = [each for each in missing if each not in claimed]
     if raced:
         updated += _update(values, sql.select_owners(raced), origin)
-    return Stored([*claimed.values()], updated)
+    return Stored([*claimed.values()], updated, erased)
 
 
 def _update(

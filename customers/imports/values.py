@@ -82,10 +82,12 @@ def _apply(context: _Context, chunk: Chunk) -> Tally:
     run, batch = context.run, context.read(chunk)
     stored = storing.store(batch.customers, Origin(f"import “{run.file_name}”", run.pk))
     if stored.created or stored.updated:
-        sql.note_touched(run.pk, run.lines_done + 1, *stored)
+        sql.note_touched(run.pk, run.lines_done + 1, stored.created, stored.updated)
     _note_given(context, batch)
     tally = _tally(batch, context.known)
     tally.created, tally.updated = len(stored.created), len(stored.updated)
+    if stored.erased:
+        tally.found["warnings"]["erased"] = len(stored.erased)
     return tally
 
 

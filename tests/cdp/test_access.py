@@ -46,6 +46,8 @@ SCOPES = {
     "customers/1/merges/1/undo/": {"get": "customers:read", "post": "customers:write"},
     "customers/1/memberships/": {"get": "segments:read"},
     "customers/1/explain/": {"get": "segments:read"},
+    "erasures/": {"get": "customers:read"},
+    f"erasures/{UUID}/": {"get": "customers:read"},
     "events/": {"get": "events:read"},
     "event-names/": {"get": "events:read"},
     "quarantine/": {"get": "events:read"},

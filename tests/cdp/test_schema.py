@@ -18,6 +18,7 @@ from activation import destinations, outbox, triggers
 from activation.models import Destination, Trigger
 from cdp import apikeys
 from customers import consent, imports, suppression
+from customers.models import Erasure
 from events.models import Quarantine
 from tests.makers import NOON
 
@@ -59,9 +60,11 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
     triggers.save(trigger)
     source = make_event(customer=customer, source=make_source("x")).source
     refused = Quarantine.objects.create(source=source, call="track", code="no_name", body="{}")
+    proof = Erasure.objects.create(by="x", counts={"events": 1}, digests=["0"])
     run = imports.create(BytesIO(b"customerId,age\n1,2\n"), name="ages.csv")
     return {
         "customer-fields": {"name": "age"},
+        "erasures": {"id": str(proof.pk)},
         "customers": {"id": customer.pk, "merge_id": merge.id},
         "consent-purposes": {"key": "mail"},
         "imports": {"id": run.pk},

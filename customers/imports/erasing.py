@@ -1,0 +1,87 @@
+"""What imports still hold of somebody who is erased: lines with problems, examples, files."""
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from django.core.files.storage import default_storage
+
+from customers.imports import records, sql
+from customers.models import Import, ImportProblem
+
+# Columns that say whose a line is; there a short number is somebody, elsewhere it is a number.
+NAMING: Final = {"customerid", "userid", "anonymousid", "email", "phone"}
+TELLING: Final = 8  # characters of a text that is somebody's wherever it stands
+
+
+def forget(addresses: Collection[str], values: Collection[str]) -> int:
+    """Remove lines of which a cell is one of `addresses`, and examples that are one of `values`.
+
+    Of files that wait to be imported, such lines are blanked. Returns how many lines that were.
+    """
+    wanted = {address.strip().lower() for address in addresses}
+    told = {*values, *addresses}
+    for run in Import.objects.select_for_update().exclude(summary={}).order_by("pk"):
+        summary = _without(run.summary, told)
+        if summary != run.summary:
+            Import.objects.filter(pk=run.pk).update(summary=summary)
+    lines = _forget_problems(wanted)
+    for run in Import.objects.exclude(file="").order_by("pk"):
+        lines += _blank(run, wanted)
+    return lines
+
+
+def _without(value: Any, told: Collection[str]) -> Any:
+    """Return a report without what it says of somebody."""
+    if isinstance(value, dict):
+        return {key: _without(inner, told) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without(inner, told) for inner in value]
+    if isinstance(value, str) and any(value == text or f"“{text}”" in value for text in told):
+        return ""
+    return value
+
+
+def _forget_problems(wanted: Collection[str]) -> int:
+    columns = dict(Import.objects.values_list("pk", "format__columns"))
+    guilty = [
+        problem_id
+        for problem_id, import_id, row in sql.select_problems_with(sorted(wanted))
+        if _is_of(row, columns.get(import_id) or [], wanted)
+    ]
+    ImportProblem.objects.filter(pk__in=guilty).delete()
+    return len(guilty)
+
+
+def _is_of(cells: Sequence[str], columns: Sequence[str], wanted: Collection[str]) -> bool:
+    """Whether a line is somebody's, by what stands in its cells."""
+    for place, cell in enumerate(cells):
+        text = str(cell).strip().lower()
+        if text not in wanted:
+            continue
+        names = place < len(columns) and records.plain(columns[place]) in NAMING
+        if names or (len(text) >= TELLING and not text.isdigit()):
+            return True
+    return False
+
+
+def _blank(run: Import, wanted: Collection[str]) -> int:
+    """Overwrite the lines of a file that are somebody's by spaces; return how many.
+
+    The file keeps its length, so that an import under way finds its place again.
+    """
+    columns, delimiter = run.format.get("columns", []), run.format.get("delimiter", ",")
+    found = 0
+    with default_storage.open(str(run.file.name), "r+b") as file:
+        while line := file.readline():
+            text = line.decode("utf-8", "replace").replace("\0", "")
+            if not any(needle in text.lower() for needle in wanted):
+                continue
+            cells = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
+            if _is_of(cells, columns, wanted):
+                file.seek(-len(line), io.SEEK_CUR)
+                file.write(b" " * len(line.rstrip(b"\r\n")))
+                file.readline()
+                found += 1
+    return found
