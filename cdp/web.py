@@ -7,7 +7,9 @@ connections that wait at a worker die with it. Here all of them accept from one 
 
 import multiprocessing
 import socket
+from typing import Any
 
+from django.conf import settings
 from granian._granian import SocketHolder
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -22,6 +24,10 @@ _THREADS = 8
 _CONNECTIONS = 1024
 _BACKLOG = 1024
 _STOP_SECONDS = 8  # for the requests under way
+# Of a statement of the web, and of its waiting for a lock. A page that nobody waits for any more
+# must not hold a thread; what may take longer says so, by SET LOCAL.
+_STATEMENT_SECONDS = 20
+_LOCK_SECONDS = 8
 
 
 class PortError(Exception):
@@ -47,7 +53,18 @@ def serve(listener: socket.socket) -> None:
     """Answer requests that arrive at the socket until told to stop by SIGTERM or SIGINT."""
     multiprocessing.set_start_method("fork", force=True)  # workers inherit socket and code
     process.hold_children()
+    limit_statements(settings.DATABASES["default"])
     _Server(listener).serve()
+
+
+def limit_statements(database: dict[str, Any]) -> None:
+    """Let connections that are opened from now on cancel statements that take too long."""
+    options = database.setdefault("OPTIONS", {})
+    limits = (
+        f"-c statement_timeout={_STATEMENT_SECONDS}s",
+        f"-c lock_timeout={_LOCK_SECONDS}s",
+    )
+    options["options"] = " ".join([options.get("options", ""), *limits]).strip()
 
 
 class _Server(MPServer):

@@ -32,6 +32,7 @@ class SegmentInUseError(Exception):
         self.users = users
 
 
+DELETE_SECONDS = 600  # of one statement: a segment may have millions of members and their history
 NAMING = ("key", "name", "sentence", "facts", "updated_at")  # what is edited beside the rule
 KEPT = (Membership, MembershipChange, Recheck, Size, PastSize)  # rows that go with a segment
 
@@ -202,6 +203,7 @@ def delete(segment: Segment) -> None:
 
     Raises `SegmentInUseError` when other segments or triggers use it.
     """
+    sql.limit_time(DELETE_SECONDS)
     sql.lock_evaluation(exclusive=True)
     if using := _users(segment):
         raise SegmentInUseError(segment, [f"the segment “{user}”" for user in using])
