@@ -68,7 +68,7 @@ def database(keep: Path | None = None) -> Iterator[Path]:
         connection.close()
 
 
-def populate(size: Size) -> None:
+def populate(size: Size, *, vacuum: bool = True) -> None:
     """Fill with customers and their events of the last 400 days: zipf names, log-normal activity.
 
     The figures are deterministic but for the instant, which is now. A database that holds
@@ -85,8 +85,15 @@ def populate(size: Size) -> None:
         cursor.execute(FIELDS)
     add_customers(size.customers)
     make_events(size.customers, size.events)
+    analyze(vacuum=vacuum)
+
+
+def analyze(*, vacuum: bool = True) -> None:
+    """Bring statistics up to date; within a transaction without VACUUM."""
+    from django.db import connection
+
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("VACUUM ANALYZE" if vacuum else "ANALYZE")
 
 
 def make_events(customers: int, events: int) -> None:
@@ -100,8 +107,21 @@ def make_events(customers: int, events: int) -> None:
         key="till", name="Till", kind="store", channel="offline", write_key="till", currency="CHF"
     )
     EventName.objects.bulk_create(EventName(name=name) for name in EVENT_NAMES)
+    first_name, first_source = (
+        model.objects.order_by("id").values_list("id", flat=True)[0]
+        for model in (EventName, Source)
+    )
     with connection.cursor() as cursor:
-        cursor.execute(EVENTS, {"customers": customers, "events": events, "kinds": 40})
+        cursor.execute(
+            EVENTS,
+            {
+                "customers": customers,
+                "events": events,
+                "kinds": len(EVENT_NAMES),
+                "name": first_name - 1,
+                "source": first_source,
+            },
+        )
 
 
 def add_customers(count: int) -> None:
@@ -141,7 +161,8 @@ CUSTOMERS = """
 EVENTS = """
     INSERT INTO events_event (customer_id, name_id, source_id, message_id, came_by, occurred_at,
                               amount, currency, properties)
-    SELECT customer_id, name_id, 1 + (n %% 3 = 0)::int, 'm' || n, 'customer_id:C' || customer_id,
+    SELECT customer_id, %(name)s + name_id, %(source)s + (n %% 3 = 0)::int, 'm' || n,
+           'customer_id:C' || customer_id,
            at, CASE WHEN name_id = 4 THEN round((random() * 120 + 5)::numeric, 2) END,
            CASE WHEN name_id = 4 THEN 'CHF' END,
            jsonb_build_object('category', (ARRAY['shoes', 'coats', 'hats'])[1 + n %% 3],

@@ -48,12 +48,15 @@ def receive(count: int, customers: int) -> None:
     """Put so many requests of one event each into the inbox."""
     from django.db import connection
 
+    from events.models import Source
+
+    source_id = Source.objects.get(key="web").pk
     with (
         connection.cursor() as cursor,
         cursor.copy("COPY events_inbox (source_id, call, body) FROM STDIN") as copy,
     ):
         for _ in range(count):
-            copy.write_row((1, "track", json.dumps(event(customers)).encode()))
+            copy.write_row((source_id, "track", json.dumps(event(customers)).encode()))
 
 
 def store(size: Size) -> Iterator[Row]:

@@ -122,9 +122,9 @@ def save_segments(count: int) -> None:
     Segment.objects.update(state=SegmentState.LIVE)
 
 
-def fill(stretch: int = 25_000) -> None:
+def fill(stretch: int = 25_000, *, vacuum: bool = True) -> None:
     """Evaluate all segments for everybody, as many at once as one statement takes."""
-    from django.db import connection, transaction
+    from django.db import transaction
     from django.db.models import Max
 
     from customers import clock
@@ -148,5 +148,4 @@ def fill(stretch: int = 25_000) -> None:
                 )
                 entering = [(c, s, "rule", None) for s, c, belongs in differing if belongs]
                 memberships.apply(entering, [], now, is_silent=True)
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
+    ground.analyze(vacuum=vacuum)

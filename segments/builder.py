@@ -220,7 +220,7 @@ def review(request: HttpRequest, segment: Segment) -> JsonResponse:
         return _fault(error)
     made = compiler.Compiler(evaluation.names())
     truth = made.segment(tree, draft.audience)
-    source = made.out.source(preview.EVERYBODY)  # before its parameters are read: it adds some
+    source = made.out.source(compiler.EVERYBODY)  # before its parameters are read: it adds some
     parameters = made.out.parameters | compiler.clock(clock.now(), evaluation.zone())
     try:
         with transaction.atomic():

@@ -17,6 +17,7 @@ from customers import consent
 from customers.fields import SPACES
 from segments import rules
 
+EVERYBODY = "true"  # as a scope
 NEVER = "'infinity'::timestamptz"
 NOW = "%(now)s::timestamptz"
 # Longer numbers are no measurements; the limit also keeps casts from overflowing.
@@ -114,7 +115,9 @@ class Compiled:
 
         It reads no customers, so no column may; merged customers have no events.
         """
-        return f"(SELECT a.customer_id AS id{self._columns()}\nFROM ({self._events('true')}) a) c"
+        return (
+            f"(SELECT a.customer_id AS id{self._columns()}\nFROM ({self._events(EVERYBODY)}) a) c"
+        )
 
     def _columns(self) -> str:
         return "".join(f",\n{text} AS {name}" for text, name in self.columns.items())
@@ -132,7 +135,10 @@ class Compiled:
         wanted = [f"e.name_id = ANY({ids}::int[])", scope.format(id="e.customer_id")]
         if self.earliest and None not in self.earliest:
             oldest = max(span for span in self.earliest if span is not None)
-            wanted.append(f"e.occurred_at > {_before(NOW, oldest)}")
+            recent = f"e.occurred_at > {_before(NOW, oldest)}"
+            # Of few customers it must be no condition of an index: the one by time alone reads
+            # a stretch of everybody's events for each of theirs.
+            wanted.append(recent if scope == EVERYBODY else f"({recent}) IS TRUE")
         return " AND ".join(wanted)
 
 

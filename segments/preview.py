@@ -6,11 +6,10 @@ from typing import Any
 
 from customers import clock as database_clock
 from segments import evaluation, parsing, rules, sentences, sql
-from segments.compiler import Compiler, clock
+from segments.compiler import EVERYBODY, Compiler, clock
 
 SAMPLE = 8
 MAX_MEMBERS = 100_000
-EVERYBODY = "true"
 
 
 @dataclass(frozen=True)

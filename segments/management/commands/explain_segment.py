@@ -7,9 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from customers import clock as database_clock
 from segments import evaluation, sql
-from segments.compiler import clock
+from segments.compiler import EVERYBODY, clock
 from segments.models import Segment, SegmentKind
-from segments.preview import EVERYBODY
 
 
 class Command(BaseCommand):
