@@ -22,8 +22,9 @@ from django.views.decorators.http import require_POST
 
 from customers import adminkit, fields, formats, imports, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin
-from customers.imports.options import DATES, NUMBERS
+from customers.imports.options import AUTO, DATES, NUMBERS
 from customers.imports.records import DELIMITERS
+from customers.imports.uploads import ENCODINGS
 from customers.models import CustomerField, FieldType, Import, ImportKind, ImportState
 
 AT_WORK: Final = (
@@ -33,7 +34,9 @@ AT_WORK: Final = (
     ImportState.UNDOING,
 )
 _NUMBER_CHOICES: Final = [(style, style) for style in NUMBERS]
-_DATE_CHOICES: Final = [(style, "2026-01-31 (ISO)" if style == "iso" else style) for style in DATES]
+_NAMED_DATES: Final = {"iso": "2026-01-31 (ISO)", "excel": "46053 (Excel’s number of a day)"}
+_DATE_CHOICES: Final = [(style, _NAMED_DATES.get(style, style)) for style in DATES]
+_FIND_OUT: Final = (AUTO, "find out")
 _STEPS: Final = ("Choose", "Check", "Import", "Result")
 
 
@@ -57,11 +60,16 @@ class ChooseForm(forms.Form):
 
     kind = forms.CharField()
     file = forms.FileField(label="File")
-    numbers = forms.ChoiceField(label="Numbers look like", choices=_NUMBER_CHOICES)
-    dates = forms.ChoiceField(label="Dates look like", choices=_DATE_CHOICES)
+    numbers = forms.ChoiceField(label="Numbers look like", choices=[_FIND_OUT, *_NUMBER_CHOICES])
+    dates = forms.ChoiceField(label="Dates look like", choices=[_FIND_OUT, *_DATE_CHOICES])
     delimiter = forms.ChoiceField(
         label="Columns are separated by",
         choices=[("", "find out"), *DELIMITERS.items()],
+        required=False,
+    )
+    encoding = forms.ChoiceField(
+        label="Its characters are in",
+        choices=[("", "find out"), *ENCODINGS.items()],
         required=False,
     )
     source = forms.CharField(label="Events of", required=False)
@@ -69,8 +77,11 @@ class ChooseForm(forms.Form):
     def options(self, *, has_source: bool) -> dict[str, Any]:
         """Return what was chosen as the options of an import."""
         chosen = {name: self.cleaned_data[name] for name in ("numbers", "dates")}
-        if self.cleaned_data["delimiter"]:
-            chosen["delimiter"] = self.cleaned_data["delimiter"]
+        chosen |= {
+            name: self.cleaned_data[name]
+            for name in ("delimiter", "encoding")
+            if self.cleaned_data[name]
+        }
         if has_source:
             chosen["source"] = self.cleaned_data["source"]
         return chosen
@@ -302,6 +313,8 @@ class ImportAdmin(ProductAdmin):
 
     def _context(self, request: HttpRequest, run: Import) -> dict[str, Any]:
         known = fields.known()
+        if not masking.current().is_clear:
+            run.summary = imports.without_examples(run.summary)
         found = run.summary.get("fields", {})
         return {
             "run": run,
@@ -323,6 +336,8 @@ class ImportAdmin(ProductAdmin):
             "known_customers": run.summary.get("customers", {}).get("known", {}).get("count", 0),
             "number_choices": _NUMBER_CHOICES,
             "date_choices": _DATE_CHOICES,
+            "delimiter": DELIMITERS.get(run.format.get("delimiter", ""), ""),
+            "doubts": run.format.get("doubts", {}),
             "has_errors": run.rows_failed > 0,
             "earlier": imports.earlier(run) if run.state == ImportState.CHECKED else None,
             "is_undoable": imports.is_undoable(run),

@@ -22,7 +22,7 @@ from typing import IO, Any
 from customers import fields
 from customers.imports import layouts, receiving, running, values
 from customers.imports.options import CustomerOptions, OptionError, Options
-from customers.imports.reports import error_file, example_file
+from customers.imports.reports import error_file, example_file, without_examples
 from customers.imports.running import APPLY, CHECK, StateError, discard, resume, stop
 from customers.imports.undoing import is_possible as is_undoable
 from customers.imports.undoing import kept_file, undo
@@ -52,6 +52,7 @@ __all__ = [
     "start_undo",
     "stop",
     "undo",
+    "without_examples",
 ]
 
 

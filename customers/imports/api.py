@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from customers import apikit, imports
-from customers.imports.options import DATES, EMPTY, NUMBERS
+from customers.imports.options import AUTO, DATES, EMPTY, NUMBERS
+from customers.imports.uploads import ENCODINGS
 from customers.masking import Mask
 from customers.models import Import, ImportKind
 
@@ -45,8 +46,17 @@ class UploadSerializer(apikit.StrictSerializer):
     dry_run = serializers.BooleanField(
         default=False, help_text="Only check the file; `apply` imports it afterwards."
     )
-    numbers = serializers.ChoiceField(NUMBERS, required=False)
-    dates = serializers.ChoiceField(DATES, required=False)
+    numbers = serializers.ChoiceField(
+        (*NUMBERS, AUTO), required=False, help_text="“auto” finds out by the first lines."
+    )
+    dates = serializers.ChoiceField(
+        (*DATES, AUTO),
+        required=False,
+        help_text="“auto” finds out by the first lines; “excel” are days since the end of 1899.",
+    )
+    encoding = serializers.ChoiceField(
+        [*ENCODINGS], required=False, help_text="Found out if it is left out."
+    )
     delimiter = serializers.CharField(
         required=False, trim_whitespace=False, help_text="Found out if it is left out."
     )
@@ -64,7 +74,7 @@ class UploadSerializer(apikit.StrictSerializer):
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given."""
         given: dict[str, Any] = self.validated_data
-        names = ("numbers", "dates", "delimiter", "empty", "create_missing", "source")
+        names = ("numbers", "dates", "delimiter", "encoding", "empty", "create_missing", "source")
         own = {name: given[name] for name in names if given.get(name) is not None}
         return given["options"] | own
 
@@ -96,6 +106,13 @@ class ImportSerializer(apikit.StrictModelSerializer):
             *("created_at", "started_at", "finished_at", "is_undoable", "undone_at"),
         ]
         read_only_fields = fields
+
+    def to_representation(self, instance: Import) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        request = self.context.get("request")
+        if request is None or not Mask(request.user).is_clear:
+            shown["summary"] = imports.without_examples(shown["summary"])
+        return shown
 
     def get_is_undoable(self, run: Import) -> bool:
         return imports.is_undoable(run)
@@ -139,7 +156,10 @@ class ImportViewSet(
         start = kind.start_check if upload.validated_data["dry_run"] else kind.start_apply
         start(run.pk)
         run.refresh_from_db()
-        return Response(ImportSerializer(run).data, status.HTTP_201_CREATED)
+        return Response(
+            ImportSerializer(run, context=self.get_serializer_context()).data,
+            status.HTTP_201_CREATED,
+        )
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Remove the file and the report. What was imported stays."""
@@ -213,7 +233,7 @@ class ImportViewSet(
         except imports.StateError as error:
             raise apikit.Conflict(str(error), "state") from error
         run.refresh_from_db()
-        return Response(ImportSerializer(run).data)
+        return Response(ImportSerializer(run, context=self.get_serializer_context()).data)
 
 
 def _csv(lines: Any, name: str) -> StreamingHttpResponse:

@@ -29,6 +29,7 @@ class Batch:
     repeated: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    strange: dict[str, str] = field(default_factory=dict)  # a cell for each name that is no field
 
 
 class Reader:
@@ -66,7 +67,9 @@ class Reader:
         batch.problems = sorted(batch.problems + chunk.problems, key=lambda each: each.line)
         batch.repeated = self.given - sum(map(len, batch.customers.values()))
         batch.unknown.update(p.about for p in batch.problems if p.code == UNKNOWN)
-        batch.examples.update(self.runs.examples if self.runs else {})
+        if self.runs:
+            batch.examples.update(self.runs.examples)
+            batch.strange.update(self.runs.strange)
         for column in self.columns.values():
             if text := next((text for text, value in column.items() if value), None):
                 batch.examples[column.name] = text
@@ -95,6 +98,8 @@ class Reader:
                 value = column[cells[value_at]]
             except CellError as error:
                 self._refuse(line, cells, [error.fault])
+                if error.fault.code == UNKNOWN:
+                    self.batch.strange.setdefault(error.fault.about, cells[value_at].strip())
                 continue
             lines += 1
             values = customers[customer_id]
@@ -111,7 +116,9 @@ class Reader:
             try:
                 columns.append((at, self.columns[name]))
             except CellError:
-                batch.unknown[name] += sum(1 for _, cells in records if cells[at].strip())
+                given = [cells[at] for _, cells in records if cells[at].strip()]
+                batch.unknown[name] += len(given)
+                batch.strange |= {name: given[0]} if given else {}
         for line, cells in records:
             values, faults = _read_cells(cells, columns)
             try:

@@ -1,14 +1,18 @@
 """What whoever uploads a file chooses: what its numbers and dates look like, and what it may do."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Self
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, Self
 
 from customers.fields import FieldValueError
 from customers.imports.records import DELIMITERS
+from customers.imports.uploads import ENCODINGS
 
 ISO: Final = "iso"
+EXCEL: Final = "excel"  # days since the end of 1899, with the time of day as a fraction
+AUTO: Final = "auto"  # the style that most of the first cells are written in
 _NUMBERS: Final[Mapping[str, tuple[str, dict[int, str | None]]]] = {
     "1234.5": ("", {}),
     "1'234.50": (
@@ -19,12 +23,24 @@ _NUMBERS: Final[Mapping[str, tuple[str, dict[int, str | None]]]] = {
         r"[+-]?(?:[0-9]+|[0-9]{1,3}(?:\.[0-9]{3})+)(?:,[0-9]+)?",
         {ord("."): None, ord(","): "."},
     ),
+    "1,234.50": (
+        r"[+-]?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.[0-9]+)?",
+        {ord(","): None},
+    ),
+    "1 234,50": (
+        r"[+-]?(?:[0-9]+|[0-9]{1,3}(?:[ \u00a0\u2009\u202f][0-9]{3})+)(?:,[0-9]+)?",
+        {**dict.fromkeys(map(ord, " \u00a0\u2009\u202f")), ord(","): "."},
+    ),
 }
 _TIME: Final = r"(?: +(?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2})?))?"
 _DATES: Final = {
     ISO: "",
     "dd.mm.yyyy": r"(?P<d>[0-9]{1,2})\.(?P<m>[0-9]{1,2})\.(?P<y>[0-9]{4})" + _TIME,
+    "dd/mm/yyyy": r"(?P<d>[0-9]{1,2})/(?P<m>[0-9]{1,2})/(?P<y>[0-9]{4})" + _TIME,
     "mm/dd/yyyy": r"(?P<m>[0-9]{1,2})/(?P<d>[0-9]{1,2})/(?P<y>[0-9]{4})" + _TIME,
+    "dd-mm-yyyy": r"(?P<d>[0-9]{1,2})-(?P<m>[0-9]{1,2})-(?P<y>[0-9]{4})" + _TIME,
+    "yyyy/mm/dd": r"(?P<y>[0-9]{4})/(?P<m>[0-9]{1,2})/(?P<d>[0-9]{1,2})" + _TIME,
+    EXCEL: r"(?P<days>[0-9]{1,6})(?:[.,](?P<part>[0-9]{1,12}))?",
 }
 NUMBERS: Final = tuple(_NUMBERS)
 DATES: Final = tuple(_DATES)
@@ -43,12 +59,14 @@ class OptionError(ValueError):
 class Options:
     """How to read a file of any kind.
 
-    `delimiter` is found out if it is empty.
+    `delimiter` and `encoding` are found out if they are empty; `numbers` and `dates` if they are
+    "auto", which is settled when the file is received.
     """
 
     numbers: str = NUMBERS[0]
     dates: str = ISO
     delimiter: str = ""
+    encoding: str = ""
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Self:
@@ -62,7 +80,12 @@ class Options:
 
     @classmethod
     def _check(cls, name: str, value: Any) -> None:
-        allowed = {"numbers": NUMBERS, "dates": DATES, "delimiter": ("", *DELIMITERS)}
+        allowed = {
+            "numbers": (*NUMBERS, AUTO),
+            "dates": (*DATES, AUTO),
+            "delimiter": ("", *DELIMITERS),
+            "encoding": ("", *ENCODINGS),
+        }
         cls._one_of(name, value, allowed[name])
 
     @staticmethod
@@ -136,7 +159,77 @@ def date_reader(style: str) -> Callable[[str], str]:
         found = match(text)
         if not found:
             return text
+        if style == EXCEL:
+            return _from_excel(int(found["days"]), f"0.{found['part'] or 0}") or text
         iso = f"{found['y']}-{found['m']:0>2}-{found['d']:0>2}"
         return f"{iso} {found['time']}" if found["time"] else iso
 
     return read
+
+
+def _from_excel(days: int, part: str) -> str:
+    """Return the time as ISO 8601, to the second; "" for what is no day."""
+    try:
+        seconds = round(86_400 * float(part))
+        moment = datetime(1899, 12, 30, tzinfo=UTC) + timedelta(days=days, seconds=seconds)
+    except OverflowError:
+        return ""
+    return f"{moment:%Y-%m-%d}" if not seconds else f"{moment:%Y-%m-%dT%H:%M:%S}"
+
+
+class Guess(NamedTuple):
+    """The styles that cells are written in, and others in which they could be read as well."""
+
+    numbers: str
+    dates: str
+    doubts: dict[str, list[str]]
+
+
+def guess(cells: Iterable[str]) -> Guess:
+    """Find out how numbers and dates are written, from some cells.
+
+    The style by which most can be read; of several the first, and the others are its doubts.
+    """
+    texts = [cell.strip() for cell in cells]
+    like_numbers = [text for text in texts if _LIKE_A_NUMBER(text)]
+    numbers = {style: sum(map(_is_number(style), like_numbers)) for style in NUMBERS}
+    dates = {style: sum(map(_is_date(style), texts)) for style in DATES if style != EXCEL}
+    doubts = {"numbers": _others(numbers), "dates": _others(dates)}
+    return Guess(
+        _best(numbers), _best(dates), {what: them for what, them in doubts.items() if them}
+    )
+
+
+_LIKE_A_NUMBER: Final = re.compile(
+    "[+-]?(?:0|[1-9][0-9]*)(?:['’.,\u0020\u00a0\u2009\u202f][0-9]+)+"
+).fullmatch
+
+
+def _is_number(style: str) -> Callable[[str], bool]:
+    pattern = re.compile(_NUMBERS[style][0] or r"[+-]?[0-9]+(?:\.[0-9]+)?")
+    return lambda text: pattern.fullmatch(text) is not None
+
+
+def _is_date(style: str) -> Callable[[str], bool]:
+    read = date_reader(style)
+
+    def is_date(text: str) -> bool:
+        iso = read(text)
+        if style != ISO and iso == text:
+            return False
+        try:
+            datetime.fromisoformat(iso)
+        except ValueError:
+            return False
+        return "-" in iso
+
+    return is_date
+
+
+def _best(counts: Mapping[str, int]) -> str:
+    return max(counts, key=lambda style: counts[style])  # of equals the first
+
+
+def _others(counts: Mapping[str, int]) -> list[str]:
+    best = _best(counts)
+    return [style for style in counts if style != best and 0 < counts[style] == counts[best]]

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -95,6 +95,22 @@ def _keep(run: Import, problems: Sequence[Problem]) -> None:
 def _storable(text: str) -> str:
     """Replace what the database cannot hold, which is why the line has a problem."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "�")
+
+
+def without_examples(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a summary for those who may not see personal data: no cell of the file is in it."""
+    hidden = "A cell cannot be read as what it should be."
+    shown = {**summary}
+    for heading in ("fields", "unknown_fields"):
+        entries = summary.get(heading, {})
+        shown[heading] = {name: {**entry, "example": ""} for name, entry in entries.items()}
+    shown["errors"] = [
+        group
+        if "“" not in group["message"] or group["code"] == columns.UNKNOWN
+        else group | {"message": hidden}
+        for group in summary.get("errors", [])
+    ]
+    return shown
 
 
 def error_file(run: Import) -> Iterator[str]:

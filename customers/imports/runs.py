@@ -48,7 +48,8 @@ class Found(NamedTuple):
 class Runs:
     """How to recognise runs in a file, and what their lines mean.
 
-    `pattern` is None where there are none to be expected. `examples` holds a cell for each field.
+    `pattern` is None where there are none to be expected. `examples` holds a cell for each field,
+    `strange` one for each column that is none.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Runs:
         self.known = known
         self.columns = Columns(options, known)
         self.examples: dict[str, str] = {}
+        self.strange: dict[str, str] = {}
         self.unknown: list[str] = []  # columns that are no field
         self.targets = self._targets()
         is_clear = len({target.name for target in self.targets.values()}) == len(self.targets)
@@ -109,7 +111,11 @@ class Runs:
             column_cells = cells[at :: self.width]
             if column not in self.targets:
                 if column in self.unknown:
-                    unknown[column] = sum(1 for cell in column_cells if cell.strip())
+                    given_here = [cell for cell in column_cells if cell.strip()]
+                    unknown[column] = len(given_here)
+                    self.strange.update(
+                        dict.fromkeys([column], given_here[0]) if given_here else {}
+                    )
                 continue
             own, quote, read = self.targets[column]
             for values, cell in zip(rows, column_cells, strict=True):

@@ -24,13 +24,23 @@ _BYTE_ORDER_MARKS: Final = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
-_NAMES: Final = {
+ENCODINGS: Final = {  # that may be chosen
     "utf-8": "UTF-8",
+    "utf-16": "UTF-16",
+    "cp1252": "Windows-1252",
+    "iso8859-15": "Latin-9",
+    "mac-roman": "Mac Roman",
+    "cp850": "DOS (code page 850)",
+}
+_NAMES: Final = {
+    **ENCODINGS,
     "utf-8-sig": "UTF-8 with BOM",
     "utf-16-le": "UTF-16",
     "utf-16-be": "UTF-16",
-    "cp1252": "Windows-1252",
 }
+# Letters with accents stand in other bytes in Mac Roman than in Windows-1252 and its like.
+_MAC_LETTERS: Final = bytes({*range(0x80, 0xA0)} - {0x91, 0x92, 0x93, 0x94, 0x96, 0x97, 0x85})
+_WINDOWS_LETTERS: Final = bytes(range(0xC0, 0x100))
 _UNREADABLE: Final = "\udcff"  # stands where bytes mean nothing in the file's encoding
 
 
@@ -54,14 +64,17 @@ class Upload:
 
 
 @contextlib.contextmanager
-def unpacked(file: IO[Any]) -> Iterator[Upload]:
+def unpacked(file: IO[Any], encoding: str = "") -> Iterator[Upload]:
     """Give the content of an upload, gzip or zip or neither, in a temporary file.
 
-    Reads it twice, never whole into memory. Raises `FileError`.
+    The encoding is one of `ENCODINGS`, or found out if it is empty. Reads the file twice, never
+    whole into memory. Raises `FileError`.
     """
     packing = _packing(file)
     digest = hashlib.sha256()
-    encoding = _detect(_blocks(file, packing), digest)
+    found = _detect(_blocks(file, packing), digest)
+    if not encoding or (encoding == "utf-16" and found.startswith("utf-16")):
+        encoding = found
     with tempfile.TemporaryFile() as content:
         for text in _decoded(_blocks(file, packing), encoding):
             content.write(text.encode("utf-8", "surrogateescape"))
@@ -126,14 +139,30 @@ def _detect(blocks: Iterator[bytes], digest: Any) -> str:
     encoding = encoding or _sixteen_bits(first)
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     good, bad = _count(decoder.decode(first))
+    mac, windows = _letters(first)
     for block in blocks:
         digest.update(block)
+        more_mac, more_windows = _letters(block)
+        mac, windows = mac + more_mac, windows + more_windows
         more_good, more_bad = _count(decoder.decode(block))
         good, bad = good + more_good, bad + more_bad
     if encoding:
         return encoding
     # Text in Windows-1252 hardly ever looks like valid UTF-8; in UTF-8 a few bytes may be broken.
-    return "cp1252" if bad and bad >= good else "utf-8"
+    if not bad or bad < good:
+        return "utf-8"
+    return "mac-roman" if mac > 2 * windows else "cp1252"
+
+
+def _letters(block: bytes) -> tuple[int, int]:
+    """Count the bytes that are letters with accents in Mac Roman, and in Windows-1252."""
+    if block.isascii():
+        return 0, 0
+    beyond = block.translate(None, bytes(range(0x80)))
+    return (
+        len(beyond) - len(beyond.translate(None, _MAC_LETTERS)),
+        len(beyond) - len(beyond.translate(None, _WINDOWS_LETTERS)),
+    )
 
 
 def _sixteen_bits(start: bytes) -> str | None:

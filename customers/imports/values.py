@@ -1,5 +1,6 @@
 """Files of customers' values: what a chunk does when its import is checked, and when applied."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -7,17 +8,19 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from customers import fields, spelling
+from customers.fields import FieldValueError
 from customers.imports import layouts, sql, storing
 from customers.imports.cells import Batch, Reader
 from customers.imports.layouts import Layout
-from customers.imports.options import CustomerOptions
+from customers.imports.options import CustomerOptions, date_reader, number_reader
 from customers.imports.records import Chunk
 from customers.imports.reports import GROUPS, Tally
 from customers.imports.running import Work
 from customers.imports.runs import Runs
 from customers.imports.storing import Origin
-from customers.models import CustomerField, Import
+from customers.models import CustomerField, FieldType, Import
 
+_BOOLEANS: Final = ("true", "false", "yes", "no")
 _WORD: Final = 61  # fields that one number has bits for
 _KNOWN: Final = 1 << 61  # the bit that marks who is known already
 
@@ -75,7 +78,7 @@ def _check(context: _Context, chunk: Chunk) -> Tally:
     batch = context.read(chunk)
     owners = sql.select_owners([*batch.customers])
     _note_given(context, batch, owners)
-    return _tally(batch, context.known)
+    return _tally(context, batch)
 
 
 def _apply(context: _Context, chunk: Chunk) -> Tally:
@@ -84,14 +87,15 @@ def _apply(context: _Context, chunk: Chunk) -> Tally:
     if stored.created or stored.updated:
         sql.note_touched(run.pk, run.lines_done + 1, stored.created, stored.updated)
     _note_given(context, batch)
-    tally = _tally(batch, context.known)
+    tally = _tally(context, batch)
     tally.created, tally.updated = len(stored.created), len(stored.updated)
     if stored.erased:
         tally.found["warnings"]["erased"] = len(stored.erased)
     return tally
 
 
-def _tally(batch: Batch, known: Mapping[str, CustomerField]) -> Tally:
+def _tally(context: _Context, batch: Batch) -> Tally:
+    known, options = context.known, context.options
     given = Counter(chain.from_iterable(batch.customers.values()))
     unknown = Counter(dict(batch.unknown.most_common(GROUPS)))
     return Tally(
@@ -108,10 +112,32 @@ def _tally(batch: Batch, known: Mapping[str, CustomerField]) -> Tally:
                 for name in given
             },
             "unknown_fields": {
-                name: {"suggestion": spelling.nearest(name, known)} for name in unknown
+                name: {
+                    "suggestion": spelling.nearest(name, known),
+                    "type": _guess_type(batch.strange.get(name, ""), options),
+                    "example": batch.strange.get(name, "")[:100],
+                }
+                for name in unknown
             },
         },
     )
+
+
+def _guess_type(cell: str, options: CustomerOptions) -> FieldType:
+    """Name the type that a cell looks like, read in the styles of the file."""
+    text = cell.strip(fields.SPACES)
+    for kind, read in (
+        (FieldType.NUMBER, number_reader(options.numbers)),
+        (FieldType.DATETIME, date_reader(options.dates)),
+    ):
+        try:
+            value = fields.parse_value(CustomerField(type=kind), read(text))
+        except FieldValueError:
+            continue
+        is_code = kind == FieldType.NUMBER and re.match(r"[+-]?0[0-9]|\+|[0-9]{12}", text)
+        if value is not None and not is_code:
+            return kind
+    return FieldType.BOOLEAN if text.lower() in _BOOLEANS else FieldType.STRING
 
 
 def _note_given(context: _Context, batch: Batch, known: Collection[str] = ()) -> None:

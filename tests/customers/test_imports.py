@@ -122,7 +122,9 @@ def test_check_changes_nothing_and_says_what_would_happen(make_customer):
         "city": {"count": 2, "type": "string", "example": "Bern"},
         "points": {"count": 1, "type": "number", "example": "3"},
     }
-    assert run.summary["unknown_fields"] == {"Ctiy": {"count": 1, "suggestion": "city"}}
+    assert run.summary["unknown_fields"] == {
+        "Ctiy": {"count": 1, "suggestion": "city", "type": "string", "example": "x"}
+    }
     assert [(e["code"], e["about"], e["count"], e["lines"]) for e in run.summary["errors"]] == [
         ("not_a_number", "points", 1, [4]),
         ("unknown_field", "Ctiy", 1, [5]),
@@ -152,7 +154,9 @@ def test_wide_file_has_a_column_for_each_field():
     assert run.format["delimiter"] == ";"
     assert exact(fields_of("ann")) == {"points": "3", "city": "Bern", "vip": "False"}
     assert fields_of("bob") == {"city": "Basel"}
-    assert run.summary["unknown_fields"] == {"City": {"count": 2, "suggestion": "city"}}
+    assert run.summary["unknown_fields"] == {
+        "City": {"count": 2, "suggestion": "city", "type": "string", "example": "x"}
+    }
 
 
 def test_line_of_a_wide_file_with_a_bad_value_is_left_out_whole():
@@ -442,3 +446,90 @@ def test_starting_leaves_the_work_to_the_queue():
     assert OrmQ.objects.get().func() == "customers.imports.check"
     with pytest.raises(imports.StateError):
         imports.start_check(run.pk)
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "dates"),
+    [
+        (["49.90", "7", "2026-01-31"], "1234.5", "iso"),
+        (["1'234.50", "49.90", "31.01.2026"], "1'234.50", "dd.mm.yyyy"),
+        (["1’234", "1/2/2026", "31/1/2026"], "1'234.50", "dd/mm/yyyy"),
+        (["1.234,50", "1/31/2026"], "1.234,50", "mm/dd/yyyy"),
+        (["1,234.50", "31-1-2026"], "1,234.50", "dd-mm-yyyy"),
+        (["1 234,50", "2026/1/31"], "1 234,50", "yyyy/mm/dd"),
+        (["49,90", "+41 44 123 45 67", "1.2.3"], "1.234,50", "iso"),
+        (["Anna", ""], "1234.5", "iso"),
+    ],
+)
+def test_styles_are_found_out_by_what_can_be_read(cells, numbers, dates):
+    run = upload(
+        "customerId|fieldName|fieldValue\n" + "".join(f"c|x|{cell}\n" for cell in cells),
+        numbers="auto",
+        dates="auto",
+    )
+    assert (run.options["numbers"], run.options["dates"]) == (numbers, dates)
+    assert run.format["detected"] == {"numbers": numbers, "dates": dates}
+
+
+def test_styles_that_cannot_be_told_apart_are_said():
+    run = upload(HEADER + 'c,x,1/2/2026\nc,x,"1,234"\n', numbers="auto", dates="auto")
+    assert run.options["dates"] == "dd/mm/yyyy"
+    assert run.format["doubts"] == {
+        "numbers": ["1,234.50", "1 234,50"],
+        "dates": ["mm/dd/yyyy"],
+    }
+
+
+def test_styles_are_never_found_out_unless_that_is_asked_for():
+    run = applied(HEADER + 'c,points,"1,5"\n')
+    assert run.rows_failed == 1
+    assert run.format["detected"]["numbers"] == "1.234,50"
+
+
+@pytest.mark.parametrize(
+    ("cell", "at"),
+    [("46053", "2026-01-30T23:00:00Z"), ("46053.5", "2026-01-31T11:00:00Z"), ("x", None)],
+)
+def test_days_of_excel_are_read_where_they_are_chosen(cell, at):
+    applied(HEADER + f"c,city,Bern\nc,born,{cell}\n", dates="excel")
+    assert fields_of("c").get("born") == at
+
+
+@pytest.mark.parametrize(
+    ("codec", "said"),
+    [("mac-roman", "Mac Roman"), ("cp1252", "Windows-1252"), ("utf-8", "UTF-8")],
+)
+def test_letters_tell_mac_from_windows(codec, said):
+    run = applied((HEADER + "c,city,Genève, Zürich und Köln\n".replace(", ", " ")).encode(codec))
+    assert run.format["encoding"] == said
+    assert fields_of("c") == {"city": "Genève Zürich und Köln"}
+
+
+def test_encoding_is_chosen():
+    run = applied((HEADER + "c,city,Zürich\n").encode("cp850"), encoding="cp850")
+    assert run.format["encoding"] == "DOS (code page 850)"
+    assert fields_of("c") == {"city": "Zürich"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        ("1'234.50", "number"),
+        ("31.01.2026", "datetime"),
+        ("yes", "boolean"),
+        ("Anna", "string"),
+        ("0041441234567", "string"),
+        ("8001", "number"),
+        ("00123", "string"),
+    ],
+)
+def test_type_of_an_unknown_field_is_guessed(cell, kind):
+    run = checked(
+        f"customerId;new\nc;{cell}\n", numbers="1'234.50", dates="dd.mm.yyyy", delimiter=";"
+    )
+    assert run.summary["unknown_fields"]["new"]["type"] == kind
+
+
+def test_numbers_with_leading_zeros_are_no_broken_json():
+    run = applied(HEADER + "c,points,007\n", numbers="1'234.50")
+    assert (run.rows_failed, exact(fields_of("c"))) == (0, {"points": "7"})
