@@ -2,6 +2,7 @@
 
 T ?= tests
 B ?=
+N ?= 6000
 PYTHON ?=
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
@@ -13,7 +14,7 @@ ifneq ($(wildcard .venv),)
 $(shell test -x $(BIN)/python || rm -rf .venv)
 endif
 
-.PHONY: help setup run check fix test bench
+.PHONY: help setup run check fix test soak bench
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -37,6 +38,9 @@ fix: .venv/.for-tests ## repair what the checks can repair by themselves
 
 test: .venv/.for-tests ## run all tests, or a part: make test T=tests/events
 	$(BIN)/python -m pytest $(T)
+
+soak: .venv/.for-tests ## let everything die for long: make soak N=20000; CDP_CRASH_SEED repeats a run
+	CDP_CRASH_MESSAGES=$(N) $(BIN)/python -m pytest tests/crash -s
 
 bench: .venv/.for-run ## measure it on this machine: make bench B="--customers 1000000"
 	@$(BIN)/python -m bench $(B)

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from activation import delivery_pages, outbox
-from activation.models import Delivery, State, Trigger
+from activation.models import Delivery, Reason, State, Trigger
 from customers import adminkit, clock, formats, identity
 from customers.adminkit import (
     Button,
@@ -44,6 +44,21 @@ class StateFilter(admin.SimpleListFilter):
             return None
         chosen = Delivery.objects.in_state(State(state), clock.now())
         return queryset.filter(pk__in=chosen.values("pk"))
+
+
+class ReasonFilter(admin.SimpleListFilter):
+    """Why something was not sent, or waits."""
+
+    title = "not sent because"
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(reason.value, str(reason.label)) for reason in Reason]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Delivery]
+    ) -> QuerySet[Delivery] | None:
+        return queryset.filter(reason=self.value()) if self.value() in Reason.values else None
 
 
 class TestFilter(admin.SimpleListFilter):
@@ -86,7 +101,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "tries",
         "made",
     )
-    list_filter = (StateFilter, TestFilter, "trigger")
+    list_filter = (StateFilter, ReasonFilter, TestFilter, "trigger", "destination")
     list_select_related = ("trigger", "destination")
     search_fields = ("customer_id",)  # what really searches is get_search_results
     search_help_text = "CustomerId"

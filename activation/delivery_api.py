@@ -38,12 +38,13 @@ class DeliverySerializer(apikit.StrictModelSerializer):
         model = Delivery
         fields = [
             *("id", "trigger", "destination", "customer", "entry_no", "test", "state"),
-            *("created_at", "due_at", "delivered_at", "last_error", "attempts", "body"),
+            *("reason", "caused_at", "created_at", "due_at", "delivered_at", "last_error"),
+            *("attempts", "body"),
         ]
 
     @extend_schema_field({"type": "object", "additionalProperties": True})
     def get_body(self, delivery: Delivery) -> Any:
-        return exact.loads(delivery.body)
+        return exact.loads(delivery.body) if delivery.body else {}
 
 
 class DeliveryFilters(apikit.StrictFilterSet):

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from activation import destinations, outbox
+from activation import outbox, previews
 from activation.models import Attempt, Delivery, Trigger
 from customers import adminkit, clock, exact, formats, masking
 from customers.models import Customer
@@ -37,10 +37,11 @@ def with_details(request: HttpRequest, deliveries: Sequence[Any]) -> list[Any]:
 def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpResponse:
     """The page of a delivery, which has its `state`."""
     with_details(request, [delivery])
-    sent = destinations.request_of(delivery)
+    sent = previews.request_of(delivery, masking.current())
     context = {
         "delivery": delivery,
         "now": clock.now(),
+        "since_cause": _since_cause(delivery),
         "sent_request": sent._replace(body=pretty(sent.body)),
         "attempts": Attempt.objects.filter(delivery=delivery).order_by("-at", "-id"),
         "may_change": may_change,
@@ -54,6 +55,16 @@ def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpRespon
         model=Delivery,
         original=delivery,
     )
+
+
+def _since_cause(delivery: Delivery) -> str:
+    """How long it took from what caused a message to its receipt; "" if that is not known."""
+    if not (delivery.delivered_at and delivery.caused_at):
+        return ""
+    seconds = max(0.0, (delivery.delivered_at - delivery.caused_at).total_seconds())
+    if seconds < 120:
+        return f"{formats.number(round(seconds, 2))} s"
+    return formats.ago(delivery.caused_at, delivery.delivered_at).removesuffix(" ago")
 
 
 def pretty(text: str) -> str:

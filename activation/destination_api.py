@@ -15,6 +15,7 @@ from activation.keyed_api import KeyedViewSet
 from activation.models import WEBHOOK, Destination
 from activation.presets import PRESETS
 from customers import apikit
+from customers.masking import Mask
 
 
 @extend_schema_field({"type": "object", "example": {"url": "https://receiver.example/hook"}})
@@ -118,6 +119,10 @@ class PresetSerializer(serializers.Serializer):
     documentation = serializers.CharField()
 
 
+class PresetsSerializer(serializers.Serializer):
+    results = PresetSerializer(many=True)
+
+
 class PreviewSerializer(apikit.StrictSerializer):
     kind = serializers.ChoiceField(
         [(name, kind.label) for name, kind in destinations.KINDS.items()], default=WEBHOOK
@@ -157,11 +162,11 @@ class DestinationViewSet(KeyedViewSet):
         except destinations.DestinationError as error:
             raise apikit.Conflict(str(error), "in_use") from error
 
-    @extend_schema(request=None, responses=PresetSerializer(many=True), filters=False)
+    @extend_schema(request=None, responses=PresetsSerializer, filters=False)
     @action(detail=False, methods=["get"], pagination_class=None)
     def presets(self, request: Request) -> Response:
         """Configurations to begin with, for common tools; not tried against the real services."""
-        return Response([preset._asdict() for preset in PRESETS])
+        return Response({"results": [preset._asdict() for preset in PRESETS]})
 
     @extend_schema(request=PreviewSerializer, responses=PreviewedSerializer)
     @action(detail=False, methods=["post"], also_reads=("customers",))
@@ -172,7 +177,7 @@ class DestinationViewSet(KeyedViewSet):
         given = asked.validated_data
         draft = Destination(kind=given["kind"], config=given["config"])
         try:
-            shown = previews.preview(draft, given.get("customer"))
+            shown = previews.preview(draft, Mask(request.user), given.get("customer"))
         except destinations.DestinationError as error:
             raise apikit.refuse(error.member, str(error)) from error
         except previews.NobodyError as error:

@@ -14,7 +14,7 @@ from activation import delivery_pages, destination_forms, destinations, outbox, 
 from activation.destination_forms import DestinationForm
 from activation.models import WEBHOOK, Delivery, Destination
 from activation.presets import PRESETS, Preset
-from customers import adminkit, clock
+from customers import adminkit, clock, masking
 
 
 def destination_url(destination_id: int) -> str:
@@ -87,7 +87,7 @@ def preview(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"may_see_customers": True}
     try:
         draft.config = destination_forms.config_of(draft.kind, form.cleaned_data)
-        shown = previews.preview(draft)
+        shown = previews.preview(draft, masking.current())
         context["sent_request"] = shown._replace(body=delivery_pages.pretty(shown.body))
     except (destinations.DestinationError, previews.NobodyError) as error:
         context["problem"] = str(error)

@@ -11,7 +11,7 @@ from django.db.models import ProtectedError
 
 from activation import carriers, kinds, wakeups, webhook
 from activation.carriers import Answer, ConfigError, Kind, Message, Part, Request
-from activation.models import Delivery, Destination
+from activation.models import Destination
 from customers import clock
 
 KINDS: dict[str, Kind] = kinds.load()  # nothing else knows them
@@ -173,16 +173,11 @@ def carry(message: Message, kind: str) -> Answer:
         return carrier.send(message)
 
 
-def request_of(delivery: Delivery) -> Request:
-    """Return what is sent for a delivery, for people to look at; of a batch, its own part.
+def shown(destination: Destination, part: Part) -> Request:
+    """Return what is sent to a destination with this message, for people to look at.
 
     A template that cannot be filled shows its fault in place of the body.
     """
-    return shown(delivery.destination, Part(delivery.pk, delivery.body))
-
-
-def shown(destination: Destination, part: Part) -> Request:
-    """Return what would be sent to a destination with this message."""
     kind = KINDS.get(destination.kind)
     if kind is None:
         return Request("–", f"There is no kind {destination.kind} any more.", {}, part.body)

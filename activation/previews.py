@@ -3,8 +3,9 @@
 from activation import destinations, messages
 from activation.carriers import Part, Request
 from activation.messages import Occasion, Wish
-from activation.models import Destination, new_id
-from customers import clock, lookups
+from activation.models import Delivery, Destination, new_id
+from customers import clock, exact, lookups
+from customers.masking import MASK, Mask
 from customers.models import Customer
 from segments.memberships import Transition
 from segments.models import Cause
@@ -14,7 +15,7 @@ class NobodyError(ValueError):
     """There is no customer to show it for."""
 
 
-def preview(destination: Destination, customer_id: int | None = None) -> Request:
+def preview(destination: Destination, mask: Mask, customer_id: int | None = None) -> Request:
     """Show the request for a customer, else for the newest. Nothing is stored or sent.
 
     Raises DestinationError, NobodyError.
@@ -26,7 +27,22 @@ def preview(destination: Destination, customer_id: int | None = None) -> Request
     written = next(messages.write([occasion], is_test=True), None)
     if written is None:
         raise NobodyError("There is no such customer.")
-    return destinations.shown(destination, Part(new_id(), written.body))
+    return shown(destination, Part(new_id(), written.body), mask)
+
+
+def request_of(delivery: Delivery, mask: Mask) -> Request:
+    """Show what is sent for a delivery, without what somebody may not see."""
+    return shown(delivery.destination, Part(delivery.pk, delivery.body), mask)
+
+
+def shown(destination: Destination, part: Part, mask: Mask) -> Request:
+    """Show what a message becomes; what is masked is so before a template could hide it."""
+    if mask.is_clear:
+        return destinations.shown(destination, part)
+    if destination.kind == "email":
+        return Request("E-MAIL", MASK, {}, "Not shown: you may not see personal data.")
+    body = exact.dumps(mask.json(exact.loads(part.body or "{}"), inside=True))
+    return destinations.shown(destination, part._replace(body=body))
 
 
 def _customer(customer_id: int | None) -> int:

@@ -42,7 +42,8 @@ def conditions(trigger: Trigger) -> list[str]:
 
 
 def _quiet(trigger: Trigger) -> str:
-    whose = f" by “{trigger.quiet_zone_field}”" if trigger.quiet_zone_field else ""
-    then = "later" if trigger.quiet_then == QuietThen.HOLD else "not at all"
-    span = f"{trigger.quiet_from:%H:%M} and {trigger.quiet_until:%H:%M}"
-    return f"between {span}{whose} {then}"
+    whose = (
+        f" (by the time zone in “{trigger.quiet_zone_field}”)" if trigger.quiet_zone_field else ""
+    )
+    then = "held" if trigger.quiet_then == QuietThen.HOLD else "never"
+    return f"{then} from {trigger.quiet_from:%H:%M} to {trigger.quiet_until:%H:%M}{whose}"

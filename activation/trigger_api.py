@@ -8,12 +8,13 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from activation import destinations, forecast, outbox, sentences, triggers, why
+from activation import forecast, outbox, previews, sentences, triggers, why
 from activation.destination_api import TriedSerializer
 from activation.keyed_api import KeyedViewSet
 from activation.models import Destination, QuietThen, Trigger, Unit
 from activation.trigger_pages import RECENT
 from customers import apikit, clock, lookups
+from customers.masking import Mask
 from segments.models import Membership, Segment
 
 _CLEARED: dict[str, dict[str, Any]] = {
@@ -185,7 +186,7 @@ class TriggerViewSet(KeyedViewSet):
         sample.is_valid(raise_exception=True)
         customer_id = _sample(trigger, sample.validated_data.get("customer"))
         attempt = outbox.send_test(trigger, customer_id)
-        sent = destinations.request_of(attempt.delivery)
+        sent = previews.request_of(attempt.delivery, Mask(request.user))
         return Response(
             {
                 "delivery": str(attempt.delivery_id),

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from activation import delivery_pages, destinations, forecast, outbox, sentences, triggers, why
+from activation import delivery_pages, forecast, outbox, previews, sentences, triggers, why
 from activation.models import (
     AtMost,
     Attempt,
@@ -24,7 +24,7 @@ from activation.models import (
     Trigger,
     Unit,
 )
-from customers import adminkit, clock, identity
+from customers import adminkit, clock, identity, masking
 from customers.models import ConsentPurpose, Customer, CustomerField, FieldType, Identifier
 from segments.models import Membership, Segment, SegmentState
 
@@ -122,7 +122,11 @@ def edit(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
         "destinations": Destination.objects.all(),
         "ons": On.choices,
         "units": Unit.choices,
-        "at_mosts": AtMost.choices,
+        "at_mosts": [
+            (AtMost.EVERY_ENTRY, "every time"),
+            (AtMost.ONCE, "once"),
+            (AtMost.ONCE_PER_DAYS, "once in …"),
+        ],
         "purposes": ConsentPurpose.objects.all(),
         "zone_fields": CustomerField.objects.filter(type=FieldType.STRING),
         "thens": QuietThen.choices,
@@ -245,7 +249,7 @@ def send_test(request: HttpRequest, trigger: Trigger) -> HttpResponse:
             problem = str(error)
     context: dict[str, Any] = {"trigger": trigger, "problem": problem, "attempt": attempt}
     if attempt is not None:
-        request_sent = destinations.request_of(attempt.delivery)
+        request_sent = previews.request_of(attempt.delivery, masking.current())
         body = delivery_pages.pretty(request_sent.body)
         context |= {"sent_request": request_sent._replace(body=body), "may_see_customers": True}
     return render(request, "admin/activation/test_result.html", context)

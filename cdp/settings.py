@@ -43,7 +43,7 @@ EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 10
 ANYMAIL = env.json("CDP_ANYMAIL", default={})
-# For how long the log of messages is kept; what waits or can still be sent again is kept anyway.
+# For how many days the log of messages is kept; 0: for ever. What waits is kept anyway.
 DELIVERY_LOG_DAYS = env.int("CDP_DELIVERY_LOG_DAYS", 90)
 # Networks outside the public internet that webhooks may reach, e.g. "10.1.0.0/16,127.0.0.0/8".
 WEBHOOK_ALLOW_PRIVATE = env.list("CDP_WEBHOOK_ALLOW_PRIVATE", default=[])

@@ -191,7 +191,7 @@ def _delivery(row: Delivery) -> Entry:
     elif row.dead_at:
         icon, tone, note = "error", "bad", f"failed: {row.last_error}"
     elif row.cancelled_at:
-        icon, tone, note = "cancel_schedule_send", "", "cancelled"
+        icon, tone, note = "cancel_schedule_send", "", f"not sent: {row.last_error or 'cancelled'}"
     test = "Test of trigger" if row.is_test else "Trigger"
     return Entry(row.created_at, _DELIVERY, row.id, icon, f"{test} “{row.trigger}”", tone, note)
 

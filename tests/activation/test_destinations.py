@@ -5,10 +5,11 @@ import pytest
 from django.db import connection
 from django_q.models import OrmQ
 
-from activation import destinations, outbox
+from activation import destinations, outbox, previews
 from activation.destinations import DestinationError
 from activation.models import Delivery, Destination, WakeUp
 from customers import clock
+from customers.masking import Mask
 from tests.activation import receivers
 from tests.activation.conftest import run_tasks, state_of, tasks
 
@@ -118,7 +119,7 @@ def test_destination_with_a_log_is_not_deleted(make_trigger, make_destination, e
 
 def test_request_of_a_delivery_hides_its_signature(make_trigger, enter, receiver):
     (delivery,) = enter(make_trigger(receiver))
-    request = destinations.request_of(delivery)
+    request = previews.request_of(delivery, Mask())
     assert (request.method, request.url, request.body) == ("POST", receiver.url, delivery.body)
     assert request.headers["webhook-id"] == str(delivery.pk)
     assert request.headers["webhook-signature"] == "(hidden)"

@@ -11,6 +11,7 @@ from activation.models import Attempt, Delivery, Destination, new_id
 from activation.presets import PRESETS
 from customers import consent, exact
 from customers.consent import links
+from customers.masking import MASK, Mask
 from customers.models import ConsentPurpose, Identifier
 from tests.activation.conftest import enqueue, entry, run_tasks, state_of
 
@@ -130,8 +131,22 @@ def test_preview_shows_a_request_and_sends_none(api, make_customer, receiver):
     assert receiver.received == []
     body = {"config": config, "customer": customer.pk + 1}
     assert api.post("/api/destinations/preview/", body)[0] == 400
-    assert previews.preview(Destination(config=config)).method == "POST"
-    assert api.get("/api/destinations/presets/")[1][0]["key"] == "mailchimp"
+    assert previews.preview(Destination(config=config), Mask()).method == "POST"
+    assert api.get("/api/destinations/presets/")[1]["results"][0]["key"] == "mailchimp"
+
+
+class Stranger:
+    def has_perm(self, name):
+        return False
+
+
+def test_template_shows_nobody_what_they_may_not_see(make_customer, make_field):
+    make_field("firstName", is_personal=True)
+    make_customer("C-1", fields={"firstName": "Zebulon"})
+    config = {"url": "https://a.example/", "template": "{{ customer.fields.firstName | json }}"}
+    draft = Destination(config=config)
+    assert previews.preview(draft, Mask()).body == '"Zebulon"'
+    assert previews.preview(draft, Mask(Stranger())).body == f'"{MASK}"'
 
 
 EMAIL = {

@@ -124,8 +124,7 @@ def test_api_takes_and_shows_the_whole_sentence(api, make_destination, by_hand):
     status, stored = api.post("/api/triggers/", body)
     assert status == 201, stored
     assert stored["sentence"].endswith(
-        "at most once in 30 days, only with consent to newsletter, "
-        "between 21:00 and 08:00 not at all."
+        "at most once in 30 days, only with consent to newsletter, never from 21:00 to 08:00."
     )
     assert stored["quiet_hours"] == body["quiet_hours"] | {"time_zone_field": ""}
     assert {name: stored[name] for name in body if name != "quiet_hours"} == {

@@ -1,0 +1,33 @@
+"""Forgetting old messages: the log is kept for some time, and who had what for ever."""
+
+import time
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from activation import sql
+from activation.models import first_id_at
+
+EVERY_SECONDS = 60.0
+AT_ONCE = 5_000  # messages that one go removes
+
+_last_at = {"": float("-inf")}  # of this process
+
+
+def now_and_then(now: datetime) -> int:
+    """Remove some of what is too old, at most once a minute; return how many messages."""
+    if time.monotonic() - _last_at[""] < EVERY_SECONDS:
+        return 0
+    _last_at[""] = time.monotonic()
+    return prune(now)
+
+
+@transaction.atomic
+def prune(now: datetime) -> int:
+    """Remove the oldest messages that are over and older than the log is kept for.
+
+    Who was sent for is remembered, so that nobody is sent for twice. What waits stays.
+    """
+    days = settings.DELIVERY_LOG_DAYS
+    return sql.prune(first_id_at(now - timedelta(days=days)), AT_ONCE) if days > 0 else 0

@@ -1,0 +1,55 @@
+"""Faults that the checker must find: each takes away one of the things that a promise rests on."""
+
+from uuid import uuid4
+
+from django.db import connection, transaction
+
+from activation import destinations, outbox, sql
+from cdp import pipeline
+from customers import changes
+from segments import memberships
+
+
+def commit_halfway(die):
+    """Commit memberships before what must be told of them is queued."""
+
+    def refresh(limit):
+        with transaction.atomic():
+            facts = changes.claim(limit)
+            transitions = memberships.refresh(facts)
+        if facts:
+            die()
+        with transaction.atomic():
+            outbox.enqueue(transitions)
+        return len(facts)
+
+    pipeline.refresh = refresh
+
+
+def new_key_each_time(die):
+    """Give every attempt another webhook-id."""
+    real = destinations.message
+    destinations.message = lambda *args: real(*args)._replace(id=uuid4())
+
+
+def no_lease_check(die):
+    """Note what came of an attempt although the message is leased to another by now."""
+    real = sql.note_attempts
+
+    def note(rows):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE activation_delivery d SET lease = a.token "
+                "FROM unnest(%s::uuid[], %s::uuid[]) AS a (id, token) WHERE d.id = a.id",
+                [[row[0] for row in rows], [row[1] for row in rows]],
+            )
+        return real(rows)
+
+    sql.note_attempts = note
+
+
+BREAK = {
+    "commit-halfway": commit_halfway,
+    "new-key": new_key_each_time,
+    "no-lease-check": no_lease_check,
+}

@@ -1,0 +1,87 @@
+"""What the workers of the crash loop do, and the places at which they die."""
+
+import contextlib
+import os
+import sys
+import time
+from datetime import timedelta
+
+from django.db import Error, connection
+
+from activation import carriers, dispatch, outbox, retries, sql, webhook
+from cdp import pipeline
+from customers import changes, clock
+from events import inbox
+from segments import memberships
+from tests.crash.mutants import BREAK
+
+DIED = 9
+ODDS = 0.06  # of dying, at each place that is passed
+
+
+def work(role, chance, mutant, is_calm):
+    connection.close()
+    die = (lambda: None) if is_calm else (lambda: chance.random() < ODDS and os._exit(DIED))
+    hurry()
+    BREAK.get(mutant, lambda die: None)(die)
+    try:
+        (run_pipeline if role == "pipeline" else run_sender)(die)
+    except BaseException as error:
+        sys.stderr.write(f"{role}: {type(error).__name__}: {error}\n")
+        time.sleep(0.1)
+        os._exit(1)
+
+
+def hurry():
+    """Make waits short, so that much happens in little time."""
+    retries.SCHEDULE = (0.05,) * 500
+    retries.FAILURES_TO_OPEN = 10_000
+    retries.TRIES_IF_REFUSED = 10_000
+    carriers.SECONDS = 3.0
+    dispatch.LEASE = timedelta(seconds=0.6)
+    dispatch.LINGER, dispatch.LOOK_EVERY = 0.0, 0.01
+    dispatch.QUIET_AFTER, dispatch.STOP_AFTER = 2.0, 4.0
+
+
+def after(module, name, die):
+    """Pass a failpoint whenever this function has done something."""
+    real = getattr(module, name)
+
+    def passed(*args, **options):
+        done = real(*args, **options)
+        if done:
+            die()
+        return done
+
+    setattr(module, name, passed)
+
+
+def run_pipeline(die):
+    after(inbox, "process", die)
+    after(changes, "claim", die)
+    after(memberships, "refresh", die)
+    after(outbox, "enqueue", die)
+    stages = [stage._replace(work=getattr(pipeline, stage.name)) for stage in pipeline.STAGES]
+    while True:
+        try:
+            moved = sum(stage.work(20) for stage in stages)
+            outbox.wake_due(clock.now())
+        except Error:
+            connection.close()
+            moved = 0
+        if moved:
+            die()
+        else:
+            time.sleep(0.01)
+
+
+def run_sender(die):
+    after(sql, "lease_due", die)
+    after(sql, "note_attempts", die)
+    after(webhook.Webhooks, "send", die)
+    while True:
+        with contextlib.suppress(Error):
+            outbox.deliver_due()
+        if connection.connection and connection.connection.broken:
+            connection.close()
+        time.sleep(0.01)
