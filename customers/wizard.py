@@ -305,7 +305,10 @@ class ImportAdmin(ProductAdmin):
                 mapping[name] = argument
             elif verb == "ignore":
                 mapping[name] = None
+            elif not verb:
+                mapping.pop(name, None)
             elif verb == "create" and request.user.has_perm("customers.add_customerfield"):
+                mapping.pop(name, None)
                 CustomerField.objects.get_or_create(
                     name=name, defaults={"type": FieldType(argument)}
                 )
@@ -372,12 +375,20 @@ def _chosen(request: HttpRequest, run: Import, mapping: Mapping[str, str | None]
 
 
 def _unknown_names(run: Import) -> list[str]:
-    return [*run.summary.get("unknown_fields", {})]
+    """Return the names in the file that are no field, also those that it was said what to do of."""
+    return [*{**run.summary.get("unknown_fields", {}), **run.options.get("fields", {})}]
 
 
 def _unknown(run: Import) -> list[dict[str, Any]]:
-    entries = run.summary.get("unknown_fields", {})
-    return [{"name": name, **entries[name]} for name in _unknown_names(run)]
+    found = run.summary.get("unknown_fields", {})
+    chosen = {
+        name: "ignore" if own is None else f"use:{own}"
+        for name, own in run.options.get("fields", {}).items()
+    }
+    return [
+        {"name": name, "chosen": chosen.get(name, ""), **found.get(name, {})}
+        for name in _unknown_names(run)
+    ]
 
 
 def _percent(run: Import) -> int:

@@ -533,3 +533,52 @@ def test_type_of_an_unknown_field_is_guessed(cell, kind):
 def test_numbers_with_leading_zeros_are_no_broken_json():
     run = applied(HEADER + "c,points,007\n", numbers="1'234.50")
     assert (run.rows_failed, exact(fields_of("c"))) == (0, {"points": "7"})
+
+
+def test_wide_file_of_a_thousand_columns_is_read_and_of_ten_thousand_refused():
+    columns = ";".join(["customerId", "points", *(f"x{n}" for n in range(998))])
+    run = applied(columns + "\nc" + ";7" * 999 + "\n")
+    assert fields_of("c") == {"points": 7}
+    assert len(run.summary["unknown_fields"]) == 100
+    with pytest.raises(imports.FileError, match="10001 columns; 1000 are allowed"):
+        upload("customerId," + ",".join(f"x{n}" for n in range(10_000)) + "\n")
+
+
+def test_file_with_nothing_but_a_header_changes_nothing():
+    run = applied(HEADER)
+    assert counts(run) == (0, 0, 0, 0)
+    assert not imports.is_undoable(run)
+
+
+def test_numbers_that_are_none_are_problems_and_zeros_of_texts_are_kept():
+    cells = ["1e400", "NaN", "Infinity", "=1+1", "0x10", "1'234.50", "١٢"]
+    run = applied(
+        HEADER + "".join(f"c,points,{cell}\n" for cell in cells) + "c,city,00123\nc,city,'=1+1\n"
+    )
+    assert problems(run) == [(line, "not_a_number") for line in range(2, 9)]
+    assert fields_of("c") == {"city": "=1+1"}
+    applied(HEADER + "c,city,00123\n")
+    assert fields_of("c") == {"city": "00123"}
+
+
+def test_customer_ids_are_trimmed_and_keep_their_case_and_zeros():
+    applied(HEADER + ' A1 ,city,Bern\na1,city,Chur\n"\u00a0007",city,Zug\nA 1,city,Genf\n')
+    assert {c.external_id: c.fields["city"] for c in Customer.objects.all()} == {
+        "A1": "Bern",
+        "a1": "Chur",
+        "007": "Zug",
+        "A 1": "Genf",
+    }
+
+
+def test_line_ends_may_be_mixed():
+    run = applied(b"customerId,fieldName,fieldValue\rc,city,Bern\r\nd,city,Chur\ne,city,Zug\r")
+    assert counts(run) == (3, 0, 3, 0)
+
+
+def test_file_without_a_single_line_end_costs_no_memory():
+    with pytest.raises(imports.FileError):
+        upload(b"x" * (5 << 20))
+    run = applied(HEADER.encode() + b"c,city," + b"x" * (5 << 20))
+    assert problems(run) == [(2, "line_too_long")]
+    assert len(ImportProblem.objects.get().row[0]) == 1_000

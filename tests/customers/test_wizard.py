@@ -84,6 +84,18 @@ def test_misspelt_name_is_read_as_the_field_that_was_meant(staff, upload):
     assert run.rows_ok == 2
 
 
+def test_what_was_chosen_for_a_name_is_shown_and_can_be_changed(staff, upload):
+    run = upload()
+    press(staff, run, "recheck", name_0="use:email", name_1="ignore")
+    imports.check(run.pk)
+    text = page(staff, run)
+    assert '<option value="use:email" selected>' in text
+    assert '<option value="ignore" selected>' in text
+    press(staff, run, "recheck", name_0="", name_1="ignore")
+    run.refresh_from_db()
+    assert run.options["fields"] == {"shoeSize": None}
+
+
 def test_unknown_name_becomes_a_field_of_the_chosen_type(staff, upload):
     run = upload()
     names = [*run.summary["unknown_fields"]]
