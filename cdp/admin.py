@@ -23,6 +23,7 @@ from cdp import (
     timeline,
     work,
 )
+from cdp.exports import pages as export_pages
 from customers import adminkit, changes, customer_list, filters
 from customers.admin import CustomerAdmin, SelectFilter
 from customers.adminkit import Use
@@ -36,7 +37,15 @@ from segments import pages
 from segments.models import Membership, Segment, SegmentKind
 from segments.parsing import RuleError
 
-__all__ = ["CustomerFieldPages", "CustomerPages", "consent_pages", "segment_pages", "staff", "work"]
+__all__ = [
+    "CustomerFieldPages",
+    "CustomerPages",
+    "consent_pages",
+    "export_pages",
+    "segment_pages",
+    "staff",
+    "work",
+]
 
 DISCOVERED_SHOWN = 12
 
@@ -68,6 +77,9 @@ class CustomerPages(CustomerAdmin):
 
     list_filter = (SegmentFilter, *CustomerAdmin.list_filter)
     actions = ("add_to_segment",)
+
+    def header_buttons(self, request: HttpRequest) -> list[adminkit.Button]:
+        return [*export_pages.button(request, "customers"), *super().header_buttons(request)]
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -305,6 +317,9 @@ class CustomerFieldPages(CustomerFieldAdmin):
     """The fields, with the segments that use them, and traits that could become fields."""
 
     list_before_template = "cdp/discovered.html"
+
+    def header_buttons(self, request: HttpRequest) -> list[adminkit.Button]:
+        return [*export_pages.button(request, "fields"), *super().header_buttons(request)]
 
     def uses(self, names: Sequence[str]) -> dict[str, list[Use]]:
         facts = {changes.field(name): name for name in names}

@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
+from cdp.exports import pages as export_pages
 from customers import adminkit, changes, clock, consent, contacts, identity, suppression
 from customers.consent import Decision
 from customers.consent.admin import ConsentPurposeAdmin
@@ -20,6 +21,9 @@ _HISTORY = 200  # decisions that a profile shows
 @admin.register(ConsentPurpose)
 class ConsentPurposePages(ConsentPurposeAdmin):
     """The purposes, with the segments that use them."""
+
+    def header_buttons(self, request: HttpRequest) -> list[adminkit.Button]:
+        return [*export_pages.button(request, "consents"), *super().header_buttons(request)]
 
     def uses(self, keys: Sequence[str]) -> dict[str, list[adminkit.Use]]:
         facts = {changes.field(consent.PREFIX + key): key for key in keys}

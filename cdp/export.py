@@ -15,7 +15,8 @@ from customers.api import (
     FieldChangeSerializer,
     MergeSerializer,
 )
-from customers.models import Customer
+from customers.consent.api import ConsentChangeSerializer, ConsentSerializer
+from customers.models import Consent, ConsentChange, Customer
 from events.api import EventSerializer
 from events.models import Event
 from segments.api import HistorySerializer, MembershipSerializer
@@ -52,6 +53,16 @@ def _sections(customer: Customer) -> list[Section]:
         Section("identifiers", customer.identifiers.order_by("kind"), DatedIdentifierSerializer),
         Section("changes", customer.field_changes.order_by("id"), FieldChangeSerializer),
         Section("merges", customer.merges.order_by("id"), MergeSerializer),
+        Section(
+            "consents",
+            Consent.objects.filter(customer=customer).order_by("purpose"),
+            ConsentSerializer,
+        ),
+        Section(
+            "consent_history",
+            ConsentChange.objects.filter(customer=customer).order_by("id"),
+            ConsentChangeSerializer,
+        ),
         Section("events", events.order_by("id"), EventSerializer),
         Section("memberships", memberships.order_by("segment"), MembershipSerializer),
         Section(

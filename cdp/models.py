@@ -1,5 +1,6 @@
 """The roof's own rows: keys to the API, and signs of life."""
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
@@ -45,3 +46,35 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.at:%F %T}"
+
+
+class Export(models.Model):
+    """A file that is being written, or waits to be fetched. Work commits in chunks: it can resume.
+
+    `query` is what the list was filtered by, `after` the last row that stands in the file.
+    """
+
+    class Format(models.TextChoices):
+        CSV = "csv", "CSV"
+        XLSX = "xlsx", "Excel"
+        JSON = "json", "JSON"
+
+    what = models.CharField(max_length=20, help_text="What it holds: customers, events, …")
+    format = models.CharField(max_length=4, choices=Format, default=Format.CSV)
+    query = models.TextField(blank=True, default="")
+    file = models.FileField(upload_to="exports/", blank=True)
+    columns = models.JSONField(default=list)
+    after = models.JSONField(default=list)
+    offset = models.BigIntegerField(default=0, help_text="Bytes of the file that are committed.")
+    rows_done = models.BigIntegerField(default=0)
+    rows_total = models.BigIntegerField(null=True, help_text="About how many there are, if known.")
+    error = models.TextField(blank=True, default="")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.what}-{self.pk}.{self.format}"

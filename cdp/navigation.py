@@ -63,6 +63,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:customers_import_changelist",
                 "customers.view_import",
             ),
+            Entry("Exports", "download", "admin:cdp_export_changelist", "cdp.add_export"),
         ),
     ),
     (

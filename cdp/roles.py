@@ -15,6 +15,7 @@ _MARKETING: Final = {
     "customers.consentpurpose": ALL,
     "customers.suppression": ("view", "add", "delete"),
     "segments.segment": ALL,
+    "cdp.export": ("view", "add"),
     "activation.destination": ALL,
     "activation.trigger": ALL,
     "activation.delivery": ("view", "change"),

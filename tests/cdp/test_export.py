@@ -2,6 +2,8 @@ import pytest
 
 from activation import destinations, outbox, triggers
 from activation.models import Destination, Trigger
+from customers import consent
+from tests.makers import NOON
 
 pytestmark = pytest.mark.django_db
 
@@ -16,6 +18,8 @@ def test_export_holds_everything_known_of_one_person_and_of_nobody_else(
         api.patch(f"/api/customers/{customer.pk}/", {"fields": {"age": customer.pk}})
         make_event(customer=customer, amount="12.50", properties={"of": customer.pk})
     ann.merges.create(absorbed_id=bob.pk, cause="x", identifiers=[])
+    both = [consent.Decision(one.pk, "mail", granted=True, at=NOON) for one in (ann, bob)]
+    consent.record(both, source="test")
     segment = make_segment({"event": "Order Completed"}, "buyers")
     destination = Destination(key="x", name="X", config={"url": "http://127.0.0.1:9/"})
     destinations.save(destination)
@@ -29,6 +33,8 @@ def test_export_holds_everything_known_of_one_person_and_of_nobody_else(
         "identifiers": 1,
         "changes": 1,
         "merges": 1,
+        "consents": 1,
+        "consent_history": 1,
         "events": 1,
         "memberships": 1,
         "membership_history": 1,
@@ -46,7 +52,7 @@ def test_export_reads_as_often_for_1_event_as_for_100(
     api.get("/api/customers/")  # notes that the key was used, once a minute
     path = f"/api/customers/{ann.pk}/export/"
     for _ in range(2):
-        with django_assert_num_queries(11):
+        with django_assert_num_queries(13):
             api.get(path)
         for _ in range(99):
             make_event(customer=ann)

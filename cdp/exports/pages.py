@@ -1,0 +1,188 @@
+"""Exports in the admin: ask for one, see how far it is, fetch the file."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
+
+from cdp import exports
+from cdp.exports.kinds import KINDS
+from cdp.exports.writing import XLSX_ROWS
+from cdp.models import Export
+from customers import adminkit, formats, masking
+from customers.adminkit import Button, Empty, ReadOnlyAdmin
+
+TYPES = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+_OWN = ("what", "format")  # parameters that are ours, not the list's
+
+
+def button(request: HttpRequest, what: str, *, is_minor: bool = True) -> list[Button]:
+    """Return the button that exports a list as it is filtered now, to who may."""
+    if not request.user.has_perm("cdp.add_export"):
+        return []
+    query = request.GET.copy()
+    query.pop("p", None)
+    query["what"] = what
+    href = f"{reverse('admin:cdp_export_add')}?{query.urlencode()}"
+    return [Button("Export", href, "download", is_minor=is_minor)]
+
+
+@admin.register(Export)
+class ExportAdmin(ReadOnlyAdmin):
+    """The exports of whoever looks; superusers see all."""
+
+    list_display: Any = ("shown_name", "shown_rows", "shown_state", "by", "made")
+    list_display_links = ("shown_name",)
+    actions = None
+    sortable_by = ()
+    empty = Empty(
+        "download",
+        "No exports",
+        "The button with the arrow above a list writes it to a file, as it is filtered. Files stay "
+        "here for seven days.",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Export]:
+        found = Export.objects.select_related("created_by")
+        return found if request.user.is_superuser else found.filter(created_by=request.user.pk)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("add/", wrap(self.ask), name="cdp_export_add"),
+            path("<int:export_id>/", wrap(self.show), name="cdp_export_page"),
+            path("<int:export_id>/change/", wrap(self.show), name="cdp_export_change"),
+            path("<int:export_id>/status/", wrap(self.status), name="cdp_export_status"),
+            path("<int:export_id>/file/", wrap(self.fetch), name="cdp_export_file"),
+            path("<int:export_id>/remove/", wrap(self.remove), name="cdp_export_remove"),
+        ]
+        return own + super().get_urls()
+
+    def ask(self, request: HttpRequest) -> HttpResponse:
+        """Show what would be exported; begin it once a format is chosen."""
+        what = request.GET.get("what", "")
+        if what not in KINDS:
+            raise Http404
+        kind = KINDS[what]
+        if not request.user.has_perm("cdp.add_export") or not kind.may_read(request.user):
+            raise PermissionDenied
+        query = request.GET.copy()
+        for name in _OWN:
+            query.pop(name, None)
+        chosen = request.POST.get("format", "")
+        if request.method == "POST" and chosen in Export.Format.values:
+            export = exports.create(what, chosen, query.urlencode(), request.user)
+            return adminkit.redirect(reverse("admin:cdp_export_page", args=[export.pk]))
+        context = {
+            "kind": kind,
+            "filters": _shown(query),
+            "formats": Export.Format.choices,
+            "columns": kind.columns(),
+            "is_masked": not masking.current().is_clear,
+            "days": exports.KEPT.days,
+            "xlsx_rows": XLSX_ROWS,
+        }
+        title = f"Export {kind.label.lower()}"
+        return adminkit.page(request, "cdp/export_ask.html", context, title=title, model=Export)
+
+    def show(self, request: HttpRequest, export_id: int) -> HttpResponse:
+        export = self._own(request, export_id)
+        return adminkit.page(
+            request,
+            "cdp/export.html",
+            _context(export),
+            title=str(export),
+            model=Export,
+            original=export,
+        )
+
+    def status(self, request: HttpRequest, export_id: int) -> HttpResponse:
+        """Answer with how far it is, for a page that asks every second."""
+        return render(request, "cdp/export_state.html", _context(self._own(request, export_id)))
+
+    def fetch(self, request: HttpRequest, export_id: int) -> FileResponse:
+        """Send the file to who asked for it, as long as it is kept."""
+        export = self._own(request, export_id)
+        if not export.finished_at or exports.is_expired(export):
+            raise Http404
+        name = f"{export.what}-{localtime(export.created_at):%Y-%m-%d-%H%M}.{export.format}"
+        return FileResponse(
+            export.file.open("rb"),
+            as_attachment=True,
+            filename=name,
+            content_type=TYPES[export.format],
+        )
+
+    def remove(self, request: HttpRequest, export_id: int) -> HttpResponse:
+        export = self._own(request, export_id)
+        if request.method == "POST":
+            exports.remove(export)
+        return adminkit.redirect(reverse("admin:cdp_export_changelist"))
+
+    def _own(self, request: HttpRequest, export_id: int) -> Export:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        export = self.get_queryset(request).filter(pk=export_id).first()
+        if export is None or not KINDS[export.what].may_read(request.user):
+            raise Http404
+        return export
+
+    @admin.display(description="Export")
+    def shown_name(self, export: Export) -> SafeString:
+        label = KINDS[export.what].label
+        return adminkit.stacked(label, ", ".join(_shown(QueryDict(export.query))) or "all")
+
+    @admin.display(description="Rows")
+    def shown_rows(self, export: Export) -> str:
+        return formats.number(export.rows_done)
+
+    @admin.display(description="State")
+    def shown_state(self, export: Export) -> SafeString:
+        if export.error:
+            return adminkit.badge("Failed", "bad", "error")
+        if export.finished_at:
+            return adminkit.badge(export.get_format_display(), "good", "check")
+        return adminkit.badge(f"{_percent(export)} %", "accent", "hourglass")
+
+    @admin.display(description="By")
+    def by(self, export: Export) -> str:
+        return export.created_by.get_full_name() or export.created_by.get_username()
+
+    @admin.display(description="Asked for")
+    def made(self, export: Export) -> SafeString | str:
+        return adminkit.when(export.created_at)
+
+
+def _context(export: Export) -> dict[str, Any]:
+    return {
+        "export": export,
+        "kind": KINDS[export.what],
+        "filters": _shown(QueryDict(export.query)),
+        "percent": _percent(export),
+        "size": export.file.size if export.finished_at else 0,
+        "until": export.created_at + exports.KEPT,
+    }
+
+
+def _percent(export: Export) -> int:
+    if export.finished_at:
+        return 100
+    if not export.rows_total:
+        return 0
+    return min(99, 100 * export.rows_done // export.rows_total)
+
+
+def _shown(query: QueryDict) -> list[str]:
+    """Say what a list was filtered by."""
+    names = {"q": "search"}
+    return [f"{names.get(name, name)}: {value}" for name, value in query.items() if value]

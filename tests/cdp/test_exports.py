@@ -1,0 +1,196 @@
+"""Lists as files."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import openpyxl
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django_q.models import OrmQ
+
+from cdp import exports, roles
+from cdp.exports import writing
+from cdp.models import Export
+from customers import consent, suppression
+from customers.consent import Decision
+from tests.makers import NOON
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def uploads(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture
+def anna(db):
+    return User.objects.create_superuser("exporter")
+
+
+@pytest.fixture
+def people(make_field, make_customer):
+    for name, kind in (("city", "string"), ("points", "number"), ("email", "string")):
+        make_field(name, kind)
+    first = make_customer("C-1", fields={"city": "=1+1", "points": Decimal("-0.10")})
+    second = make_customer("C-2", fields={"city": "Zürich, “Altstadt”", "email": "b@example.com"})
+    consent.record([Decision(first.pk, "mail", True, NOON)], source="test")
+    return first, second
+
+
+def written(what, format_, user, query=""):
+    """Export, working as the queue does, and return the file's bytes."""
+    export = exports.create(what, format_, query, user)
+    while not Export.objects.get(pk=export.pk).finished_at:
+        exports.run(export.pk)
+        export.refresh_from_db()
+        assert not export.error, export.error
+    return Path(export.file.path).read_bytes()
+
+
+def lines(content):
+    return [*csv.DictReader(io.StringIO(content.decode("utf-8-sig")))]
+
+
+def test_customers_as_csv_are_safe_to_open_and_to_import(anna, people):
+    first, second = lines(written("customers", "csv", anna))
+    assert (first["customerId"], first["city"], first["points"]) == ("C-1", "'=1+1", "-0.10")
+    assert (first["'@consent.mail"], second["'@consent.mail"]) == ("true", "")
+    assert second["city"] == "Zürich, “Altstadt”"
+
+
+def test_customers_as_json_are_exact(anna, people):
+    first, _ = json.loads(written("customers", "json", anna), parse_float=Decimal)
+    assert (first["city"], first["points"]) == ("=1+1", Decimal("-0.10"))
+    assert first["@consent.mail"] is True
+
+
+def test_customers_as_workbook_hold_no_formula(anna, people):
+    book = openpyxl.load_workbook(io.BytesIO(written("customers", "xlsx", anna)))
+    head, first, _ = book.active.iter_rows(values_only=True)
+    row = dict(zip(head, first, strict=True))
+    assert (row["city"], row["points"], row["'@consent.mail"]) == ("'=1+1", -0.1, True)
+
+
+def test_list_is_exported_as_it_is_filtered(anna, people, make_segment):
+    make_segment({"field": "points", "op": "exists"}, "x")
+    assert [r["customerId"] for r in lines(written("customers", "csv", anna, "segment=x"))] == [
+        "C-1"
+    ]
+    assert [r["customerId"] for r in lines(written("customers", "csv", anna, "q=C-2"))] == ["C-2"]
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "xlsx"])
+def test_interrupted_export_is_whole_in_the_end(
+    anna, people, make_customer, monkeypatch, format_, tmp_path
+):
+    for n in range(10):
+        make_customer(f"more-{n}")
+    whole = written("customers", format_, anna)
+    monkeypatch.setattr(exports, "CHUNK", 3)
+    monkeypatch.setattr(exports, "SLICE", 0)
+    export = exports.create("customers", format_, "", anna)
+    for _ in range(20):
+        with Path(export.file.path).open("ab") as file:
+            file.write(b"half a row of a task that died") if not export.finished_at else None
+        exports.run(export.pk)
+        export.refresh_from_db()
+        if export.finished_at:
+            break
+    assert export.rows_done == 12
+    if format_ != "xlsx":
+        assert Path(export.file.path).read_bytes() == whole
+    else:
+        assert openpyxl.load_workbook(export.file.path).active.max_row == 13
+
+
+def test_every_kind_is_exported(anna, people, make_event):
+    make_event(customer=people[0], amount="9.90", properties={"email": "x@example.com"})
+    suppression.add("email", ["x@example.com"], "manual", "Eve")
+    (event,) = lines(written("events", "csv", anna))
+    assert (event["customerId"], event["amount"]) == ("C-1", "9.90")
+    assert lines(written("events", "csv", anna, "name=Nothing")) == []
+    assert lines(written("consents", "csv", anna))[0]["granted"] == "true"
+    assert lines(written("suppressions", "csv", anna))[0]["address"] == "x@example.com"
+    assert {row["name"] for row in lines(written("fields", "csv", anna))} > {"city"}
+    assert lines(written("deliveries", "csv", anna)) == []
+
+
+def test_personal_data_are_masked_for_who_may_not_see_them(people):
+    roles.create(Group, Permission)
+    user = User.objects.create_user("eve", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename="view_customer"))
+    content = written("customers", "json", user).decode()
+    assert "b@example.com" not in content
+    assert "•••" in content
+
+
+def test_who_may_see_the_list_no_more_gets_no_file(people):
+    user = User.objects.create_user("eve", is_staff=True)
+    export = exports.create("customers", "csv", "", user)
+    exports.run(export.pk)
+    export.refresh_from_db()
+    assert "not see" in export.error
+
+
+def test_too_many_rows_for_excel_are_said_so(anna, people, monkeypatch):
+    monkeypatch.setattr(writing, "XLSX_ROWS", 1)
+    export = exports.create("customers", "xlsx", "", anna)
+    exports.run(export.pk)
+    export.refresh_from_db()
+    assert "choose CSV" in export.error
+
+
+def test_export_is_asked_for_and_fetched(staff, people):
+    assert "what=customers" in staff.get("/admin/customers/customer/").content.decode()
+    address = "/admin/cdp/export/add/?what=customers&q=C-1"
+    assert "search: C-1" in staff.get(address).content.decode()
+    page = staff.post(address, {"format": "csv"}, follow=True)
+    assert "hx-get" in page.content.decode()
+    export = Export.objects.get()
+    assert OrmQ.objects.count() == 1
+    assert staff.get(f"/admin/cdp/export/{export.pk}/file/").status_code == 404
+    exports.run(export.pk)
+    assert "Download" in staff.get(f"/admin/cdp/export/{export.pk}/status/").content.decode()
+    answer = staff.get(f"/admin/cdp/export/{export.pk}/file/")
+    assert len(lines(b"".join(answer.streaming_content))) == 1
+    assert "customers-" in answer["Content-Disposition"]
+    assert "search: C-1" in staff.get("/admin/cdp/export/").content.decode()
+
+
+def test_file_is_nobody_elses_business(staff, people, client):
+    staff.post("/admin/cdp/export/add/?what=customers", {"format": "csv"})
+    export = Export.objects.get()
+    exports.run(export.pk)
+    roles.create(Group, Permission)
+    other = User.objects.create_user("eve", is_staff=True)
+    other.groups.add(Group.objects.get(name="Marketer"))
+    client.force_login(other)
+    for page in ("", "status/", "file/"):
+        assert client.get(f"/admin/cdp/export/{export.pk}/{page}").status_code == 404
+    assert client.post(f"/admin/cdp/export/{export.pk}/remove/").status_code == 404
+
+
+def test_viewer_exports_nothing(member, people):
+    client = member("Viewer")
+    assert client.get("/admin/cdp/export/add/?what=customers").status_code == 403
+    assert "what=customers" not in client.get("/admin/customers/customer/").content.decode()
+
+
+def test_unknown_kind_is_not_found(staff):
+    assert staff.get("/admin/cdp/export/add/?what=passwords").status_code == 404
+
+
+def test_expired_file_is_gone(staff, anna, people):
+    written("customers", "csv", anna)
+    export = Export.objects.get()
+    file = Path(export.file.path)
+    Export.objects.update(created_at=export.created_at - exports.KEPT - timedelta(hours=1))
+    assert staff.get(f"/admin/cdp/export/{export.pk}/file/").status_code == 404
+    exports.sweep()
+    assert not file.exists()
+    assert not Export.objects.exists()
