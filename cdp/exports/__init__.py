@@ -19,7 +19,7 @@ from django_q.tasks import async_task
 from cdp.exports import writing
 from cdp.exports.kinds import KINDS, Kind
 from cdp.models import Export
-from customers import clock
+from customers import clock, masking
 from customers.masking import Mask
 
 KEPT: Final = timedelta(days=7)  # then the file is removed
@@ -58,7 +58,8 @@ def run(export_id: int) -> None:
         _fail(export, "Whoever asked for it may not see this any more.")
         return
     try:
-        is_done = _write(export, time.monotonic() + SLICE)
+        with masking.showing_to(export.created_by) as mask:
+            is_done = _write(export, mask, time.monotonic() + SLICE)
     except TooManyRowsError as error:
         _fail(export, str(error))
         return
@@ -88,7 +89,7 @@ def _fail(export: Export, message: str) -> None:
     Path(export.file.path).write_bytes(b"")
 
 
-def _write(export: Export, until: float) -> bool:
+def _write(export: Export, mask: Mask, until: float) -> bool:
     """Append chunks until the time is over; say whether the file is complete.
 
     What was written after the last commit, by a task that died, is cut off first.
@@ -97,7 +98,6 @@ def _write(export: Export, until: float) -> bool:
     found = kind.rows_of(QueryDict(export.query), export.created_by)
     if export.rows_total is None:
         export.rows_total = _count(found)
-    mask = Mask(export.created_by)
     with Path(export.file.path).open("r+b") as file:
         file.truncate(export.offset)
         file.seek(export.offset)

@@ -23,6 +23,7 @@ TYPES = {
     "json": "application/json",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+_PAGING = ("p", "o", "after", "before")  # parameters of a list that choose no rows
 _OWN = ("what", "format")  # parameters that are ours, not the list's
 
 
@@ -31,7 +32,8 @@ def button(request: HttpRequest, what: str, *, is_minor: bool = True) -> list[Bu
     if not request.user.has_perm("cdp.add_export"):
         return []
     query = request.GET.copy()
-    query.pop("p", None)
+    for name in _PAGING:
+        query.pop(name, None)
     query["what"] = what
     href = f"{reverse('admin:cdp_export_add')}?{query.urlencode()}"
     return [Button("Export", href, "download", is_minor=is_minor)]

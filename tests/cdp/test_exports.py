@@ -81,7 +81,8 @@ def test_list_is_exported_as_it_is_filtered(anna, people, make_segment):
     assert [r["customerId"] for r in lines(written("customers", "csv", anna, "segment=x"))] == [
         "C-1"
     ]
-    assert [r["customerId"] for r in lines(written("customers", "csv", anna, "q=C-2"))] == ["C-2"]
+    for query in ("q=C-2", "field.email=b@example.com", "field.points[missing]=true"):
+        assert [r["customerId"] for r in lines(written("customers", "csv", anna, query))] == ["C-2"]
 
 
 @pytest.mark.parametrize("format_", ["csv", "json", "xlsx"])
