@@ -129,7 +129,7 @@ def fill(stretch: int = 25_000, *, vacuum: bool = True) -> None:
 
     from customers import clock
     from customers.models import Customer
-    from segments import compiler, evaluation, filling, memberships, sql
+    from segments import compiled, evaluation, filling, memberships, sql
     from segments.models import Segment
 
     segments = [*Segment.objects.order_by("id")]
@@ -144,7 +144,7 @@ def fill(stretch: int = 25_000, *, vacuum: bool = True) -> None:
                     program.out.source(filling.BY_RANGE),
                     program.rows(),
                     filling.BY_RANGE,
-                    program.out.parameters | compiler.clock(now, evaluation.zone()) | bounds,
+                    program.out.parameters | compiled.clock(now, evaluation.zone()) | bounds,
                 )
                 entering = [(c, s, "rule", None) for s, c, belongs in differing if belongs]
                 memberships.apply(entering, [], now, is_silent=True)

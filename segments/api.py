@@ -18,7 +18,7 @@ from customers import apikit, lookups
 from customers.api import CustomerSerializer
 from customers.imports.uploads import FileError
 from customers.models import Customer
-from segments import definitions, growth, lists, parsing, preview
+from segments import definitions, growth, lists, operands, parsing, preview
 from segments.memberships import Transition
 from segments.models import (
     Audience,
@@ -115,8 +115,8 @@ class QuestionSerializer(apikit.StrictSerializer):
     )
 
     def validate_as_of(self, as_of: datetime | None) -> datetime | None:
-        if as_of and not parsing.MIN_YEAR <= as_of.year <= parsing.MAX_YEAR:
-            between = f"{parsing.MIN_YEAR} and {parsing.MAX_YEAR}"
+        if as_of and not operands.MIN_YEAR <= as_of.year <= operands.MAX_YEAR:
+            between = f"{operands.MIN_YEAR} and {operands.MAX_YEAR}"
             raise serializers.ValidationError(f"The year must be between {between}.")
         return as_of
 

@@ -16,6 +16,7 @@ from customers.models import Customer, CustomerField
 from events.models import EventName
 from segments import (
     catalogue,
+    compiled,
     compiler,
     definitions,
     evaluation,
@@ -220,8 +221,8 @@ def review(request: HttpRequest, segment: Segment) -> JsonResponse:
         return _fault(error)
     made = compiler.Compiler(evaluation.names())
     truth = made.segment(tree, draft.audience)
-    source = made.out.source(compiler.EVERYBODY)  # before its parameters are read: it adds some
-    parameters = made.out.parameters | compiler.clock(clock.now(), evaluation.zone())
+    source = made.out.source(compiled.EVERYBODY)  # before its parameters are read: it adds some
+    parameters = made.out.parameters | compiled.clock(clock.now(), evaluation.zone())
     try:
         with transaction.atomic():
             sql.limit_time(EXACT_SECONDS)

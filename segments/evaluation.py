@@ -10,7 +10,9 @@ from django.utils.timezone import get_default_timezone_name
 from customers.models import CustomerField
 from events.models import EventName, Source
 from segments import parsing, rules
-from segments.compiler import Compiled, Compiler, Names, Truth
+from segments.compiled import Compiled, Names
+from segments.compiler import Compiler
+from segments.instants import Truth
 from segments.models import Segment, SegmentKind
 
 

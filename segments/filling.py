@@ -8,7 +8,7 @@ fill sees their effect when it arrives. Nobody is told of these entries: they ar
 from collections.abc import Sequence
 
 from customers import clock
-from segments import compiler, definitions, evaluation, growth, memberships, sql
+from segments import compiled, definitions, evaluation, growth, memberships, sql
 from segments.models import Cause, Segment, SegmentState
 
 STRETCH = 25_000  # customers; takes a few tenths of a second
@@ -50,7 +50,7 @@ def _fill(segment: Segment, until: int) -> None:
     now = clock.now()
     parameters = (
         program.out.parameters
-        | compiler.clock(now, evaluation.zone())
+        | compiled.clock(now, evaluation.zone())
         | {"after": segment.fill_after, "until": until}
     )
     with sql.evaluating():

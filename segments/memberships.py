@@ -10,7 +10,7 @@ from customers import clock as database_clock
 from customers.changes import Fact
 from segments import affected, evaluation, sql
 from segments.affected import Group
-from segments.compiler import clock
+from segments.compiled import clock
 from segments.models import Cause, Segment, SegmentKind, SegmentState, Size
 
 UNMERGED = "unmerged:"

@@ -6,7 +6,8 @@ from typing import Any
 
 from customers import clock as database_clock
 from segments import evaluation, parsing, rules, sentences, sql
-from segments.compiler import EVERYBODY, Compiler, clock
+from segments.compiled import EVERYBODY, clock
+from segments.compiler import Compiler
 
 SAMPLE = 8
 MAX_MEMBERS = 100_000

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.live
 ONCE = """
     SELECT count(*) FROM (SELECT FROM events_event GROUP BY customer_id HAVING count(*) = 1) AS x
 """
-CUSTOMERS = 150_000
+CUSTOMERS = 100_000
 DUE = 1_000
 PAST = """
     WITH made AS (
@@ -108,7 +108,7 @@ def test_the_clock_alone_takes_customers_out_on_time(product, database, api, rec
     rule = {"event": "Cart Left", "within": {"last": 1, "unit": "minutes"}}
     api.call("/api/segments/", {"key": "carts", "name": "Carts", "rule": rule})
     start = datetime.now(UTC)
-    offsets = [timedelta(seconds=20 * (n * 0.618 % 1) - 40) for n in range(DUE)]
+    offsets = [timedelta(seconds=15 * (n * 0.618 % 1) - 50) for n in range(DUE)]
     left = ((f"D-{n}", start + offset) for n, offset in enumerate(offsets))
     api.track(write_key, "Cart Left", *left)
     gone = "SELECT count(*) FROM segments_membershipchange h JOIN segments_segment s"
@@ -123,5 +123,6 @@ def test_the_clock_alone_takes_customers_out_on_time(product, database, api, rec
         WHERE NOT h.entered AND h.cause = 'time'
     """
     half, most, longest = one(database, late)
+    record_property("late_seconds", f"median {half:.3f}, p99 {most:.3f}, most {longest:.3f}")
     assert half >= 0
     assert most <= longest < 10  # seconds; other tests may have all processors at this moment

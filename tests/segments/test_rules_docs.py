@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from segments import evaluation, parsing
+from segments import evaluation, operands, parsing
 from segments.rules import Member
 
 PAGE = (Path(settings.BASE_DIR) / "docs/rules.md").read_text()
@@ -33,8 +33,8 @@ def test_example_is_a_rule(rule):
 
 
 def test_every_word_of_the_language_is_explained():
-    ops = {op for names in parsing.OPS.values() for op in names} | {*parsing.ANY_OPS}
-    words = ops | {*parsing.MEASURES, *parsing.UNITS, *parsing.CALENDARS, *parsing.BUILT_INS}
+    ops = {op for names in operands.OPS.values() for op in names} | {*operands.ANY_OPS}
+    words = ops | {*operands.MEASURES, *operands.UNITS, *operands.CALENDARS, *parsing.BUILT_INS}
     words |= {*parsing.KINDS, "where", "within", "measure", "property", "after", "except_last"}
     assert not {word for word in words if f"`{word}`" not in PAGE and f'"{word}"' not in PAGE}
 
@@ -42,8 +42,8 @@ def test_every_word_of_the_language_is_explained():
 def test_limits_are_those_of_the_reader():
     levels = "levels of groups, those of the segments it names included"
     assert f"| {levels} | {parsing.MAX_LEVELS} |" in PAGE
-    assert f"| values of a list | {parsing.MAX_VALUES} |" in PAGE
+    assert f"| values of a list | {operands.MAX_VALUES} |" in PAGE
     assert f"| steps of a sequence | {parsing.MAX_STEPS} |" in PAGE
     assert f"| filters of an event or step | {parsing.MAX_FILTERS} |" in PAGE
     assert f"| conditions | {parsing.MAX_CONDITIONS} |" in PAGE
-    assert parsing.MAX_WINDOW.days // 365 == 10
+    assert operands.MAX_WINDOW.days // 365 == 10

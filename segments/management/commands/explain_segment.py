@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from customers import clock as database_clock
 from segments import evaluation, sql
-from segments.compiler import EVERYBODY, clock
+from segments.compiled import EVERYBODY, clock
 from segments.models import Segment, SegmentKind
 
 
