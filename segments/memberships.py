@@ -1,19 +1,18 @@
 """Keeping memberships true: after every change, and as time passes."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from customers import changes, survivors
 from customers import clock as database_clock
 from customers.changes import Fact
-from segments import affected, evaluation, sql
+from segments import affected, evaluation, merges, sql
 from segments.affected import Group
 from segments.compiled import clock
 from segments.models import Cause, Segment, SegmentKind, SegmentState, Size
 
-UNMERGED = "unmerged:"
 BY_ID = "{id} = ANY(%(ids)s::bigint[])"
 Changing: TypeAlias = tuple[int, int, str, int | None]  # customer id, segment id, cause, event id
 AT_ONCE = 200  # segments in one statement
@@ -52,11 +51,10 @@ def refresh(facts: Sequence[Fact]) -> list[Transition]:
     if not facts:
         return []
     sql.lock_evaluation(exclusive=False)
-    undone = _undone(facts)
+    undone = merges.undone(facts)
     survivor_of = survivors.lock({fact.customer_id for fact in facts} | undone.keys())
     now = database_clock.now()
-    _follow_merges(survivor_of, now)
-    _undo_merges(undone, survivor_of)
+    merges.follow(survivor_of, undone, now)
     told: dict[int, list[Fact]] = defaultdict(list)
     for fact in facts:
         if fact.customer_id in survivor_of:
@@ -75,33 +73,6 @@ def refresh(facts: Sequence[Fact]) -> list[Transition]:
             cause, event_id = _cause(segment, told[customer_id])
             (entering if belongs else leaving).append((customer_id, segment_id, cause, event_id))
     return apply(entering, leaving, now)
-
-
-def _undone(facts: Iterable[Fact]) -> dict[int, int]:
-    """Who was separated from whom again, as these facts tell."""
-    return {
-        int(separated): fact.customer_id
-        for fact in facts
-        if fact.name.startswith(UNMERGED)
-        and (separated := fact.name.removeprefix(UNMERGED)) != str(fact.customer_id)
-    }
-
-
-def _follow_merges(survivor_of: Mapping[int, int], now: datetime) -> None:
-    merged = {old: new for old, new in survivor_of.items() if old != new}
-    if merged:
-        sql.change_sizes(dict(sql.follow_merges([*merged], [*merged.values()], now)))
-
-
-def _undo_merges(undone: Mapping[int, int], survivor_of: Mapping[int, int]) -> None:
-    """Unless they were merged again since."""
-    pairs = {
-        separated: survivor_of[kept]
-        for separated, kept in undone.items()
-        if kept in survivor_of and survivor_of.get(separated) == separated
-    }
-    if pairs:
-        sql.change_sizes(dict(sql.undo_merges([*pairs.values()], [*pairs])))
 
 
 def _differing(groups: Iterable[Group], now: datetime) -> dict[tuple[int, int], bool]:
