@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 from customers import adminkit, formats
 from customers.adminkit import Empty, ProductAdmin, Use
 from customers.models import Customer
-from segments import builder, by_hand, definitions, memberships, pages
+from segments import builder, by_hand, definitions, growth, memberships, pages
 from segments.memberships import Transition
 from segments.models import Segment, SegmentKind
 
@@ -40,7 +40,9 @@ class SegmentChangeList(ChangeList):
         shown: list[Any] = list(self.result_list)
         size_of = memberships.sizes([segment.pk for segment in shown])
         uses = self.model_admin.uses(shown)
+        past = growth.lately(shown)
         for segment in shown:
+            segment.trend = pages.trend([*past[segment.pk], size_of[segment.pk]])
             segment.size = size_of[segment.pk]
             segment.uses = uses[segment.pk]
         self.result_list = shown
@@ -49,7 +51,7 @@ class SegmentChangeList(ChangeList):
 class SegmentAdmin(ProductAdmin):
     """The list of segments, the builder, and a page for each."""
 
-    list_display: Any = ("shown_name", "size", "shown_kind", "used_by", "changed")
+    list_display: Any = ("shown_name", "size", "trend", "shown_kind", "used_by", "changed")
     list_filter = ("kind", "state")
     search_fields = ("name", "key", "sentence")
     search_help_text = "Name or words of the rule"
@@ -95,6 +97,12 @@ class SegmentAdmin(ProductAdmin):
     @admin.display(description="Members")
     def size(self, segment: Any) -> str:
         return formats.number(segment.size)
+
+    @admin.display(description="Last 30 days")
+    def trend(self, segment: Any) -> SafeString | str:
+        if segment.trend is None:
+            return "–"
+        return render_to_string("admin/segments/trend.html", {"trend": segment.trend})
 
     @admin.display(description="Kind")
     def shown_kind(self, segment: Segment) -> SafeString:

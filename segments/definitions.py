@@ -80,7 +80,7 @@ def _start_fill(segment: Segment) -> None:
     segment.version += 1
     segment.error = ""
     segment.save()
-    _note_meanings([segment])
+    _note_meaning(segment)
 
 
 def _follow(segment: Segment, using: Sequence[Segment]) -> None:
@@ -128,7 +128,7 @@ def _refill(segment: Segment) -> None:
         Segment.objects.filter(pk=segment.pk).update(
             error=f"The rule cannot be read any more. {error}", version=segment.version + 1
         )
-        _note_meanings([segment])
+        _note_meaning(segment)
     else:
         _start_fill(segment)
 
@@ -140,11 +140,11 @@ def _meanings(found: meanings.Vocabulary) -> Iterator[tuple[Segment, str]]:
         yield segment, found.meaning(segment.rule, rule_of)
 
 
-def _note_meanings(segments: Collection[Segment]) -> None:
-    keys = {segment.key for segment in segments}
-    for segment, meaning in _meanings(meanings.vocabulary()):
-        if segment.key in keys:
-            Segment.objects.filter(pk=segment.pk).update(meaning=meaning)
+def _note_meaning(segment: Segment) -> None:
+    """Keep what the words of its rule stand for as it is filled."""
+    rule_of = dict(Segment.objects.exclude(rule=None).values_list("key", "rule"))
+    meaning = meanings.vocabulary().meaning(segment.rule, rule_of)
+    Segment.objects.filter(pk=segment.pk).update(meaning=meaning)
 
 
 def users_by_key() -> dict[str, list[Segment]]:

@@ -32,7 +32,7 @@ def fill_next() -> int:
     segment.fill_after = until
     if until >= segment.fill_until:
         segment.state = SegmentState.LIVE
-        growth.ask(segment)
+        growth.ask(segment.pk)
     Segment.objects.filter(pk=segment.pk).update(fill_after=until, state=segment.state)
     return 1
 

@@ -5,7 +5,7 @@ queue works that out, once for each day; it would be too slow while somebody wai
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 
 from django.core.cache import cache
@@ -17,6 +17,7 @@ from segments import evaluation, parsing, preview, sql
 from segments.models import PastSize, Segment, SegmentKind, SegmentState
 
 DAYS = 90
+LATELY = 30
 SECONDS = 15.0  # that one task works; the queue would kill it after a minute
 ASKED_EVERY = 60  # seconds, at most, by each process
 
@@ -26,30 +27,49 @@ def of(segment: Segment) -> list[PastSize]:
     days = _days()
     known = list(PastSize.objects.filter(segment=segment, day__gte=days[0]).order_by("day"))
     if len(known) < len(days) and cache.add(f"growth:{segment.pk}", 1, timeout=ASKED_EVERY):
-        ask(segment)
+        ask(segment.pk)
     return known
 
 
-def ask(segment: Segment) -> None:
-    """Have the queue work out the days that are missing."""
-    async_task("segments.growth.look_back", segment.pk)
+def lately(segments: Collection[Segment]) -> dict[int, list[int]]:
+    """Return the known sizes of the last 30 days of segments, oldest first, by their ids.
+
+    Asks for those that are not known up to yesterday.
+    """
+    days = _days()[-LATELY:]
+    known = PastSize.objects.filter(segment__in=segments, day__gte=days[0])
+    found: dict[int, list[int]] = {segment.pk: [] for segment in segments}
+    behind = {*found}
+    for segment_id, day, members in known.order_by("day").values_list("segment", "day", "members"):
+        found[segment_id].append(members)
+        if day == days[-1]:
+            behind.discard(segment_id)
+    if behind and cache.add("growth", 1, timeout=ASKED_EVERY):
+        ask(*sorted(behind))
+    return found
 
 
-def look_back(segment_id: int) -> None:
+def ask(*segment_ids: int) -> None:
+    """Have the queue work out the days of segments that are missing."""
+    async_task("segments.growth.look_back", *segment_ids)
+
+
+def look_back(*segment_ids: int) -> None:
     """Work out missing days, the latest first, and leave to another task what takes too long."""
     deadline = time.monotonic() + SECONDS
-    segment = Segment.objects.filter(pk=segment_id).first()
-    if segment is None or segment.state == SegmentState.FILLING:
-        return  # the end of its fill asks again
-    for day in _missing(segment):
-        if time.monotonic() > deadline:
-            ask(segment)
-            return
-        try:
-            size = _size(segment, day)
-        except parsing.RuleError:
-            return
-        _store(segment, size)
+    for done, segment_id in enumerate(segment_ids):
+        segment = Segment.objects.filter(pk=segment_id).first()
+        if segment is None or segment.state == SegmentState.FILLING:
+            continue  # the end of its fill asks again
+        for day in _missing(segment):
+            if time.monotonic() > deadline:
+                ask(*segment_ids[done:])
+                return
+            try:
+                size = _size(segment, day)
+            except parsing.RuleError:
+                break
+            _store(segment, size)
 
 
 def _days() -> list[date]:

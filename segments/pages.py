@@ -42,11 +42,36 @@ class Day(NamedTuple):
     left: int
 
 
+class Trend(NamedTuple):
+    """A small line of sizes: its points in a box of 100 by 24, and the change since yesterday."""
+
+    points: str
+    change: str
+    says: str
+
+
 class MemberPage(NamedTuple):
     """Members, newest first. `after` asks for the next page; empty at the end."""
 
     rows: Sequence[Membership]
     after: str
+
+
+def trend(sizes: Sequence[int]) -> Trend | None:
+    """Draw the sizes of some days, the last of them now; None where there are too few."""
+    if len(sizes) < 3:
+        return None
+    low, high = min(sizes), max(sizes)
+    step, height = 100 / (len(sizes) - 1), 20 / ((high - low) or 1)
+    flat = 10 if low == high else 0
+    points = [
+        f"{n * step:.1f},{22 - flat - (size - low) * height:.1f}" for n, size in enumerate(sizes)
+    ]
+    change = sizes[-1] - sizes[-2]
+    sign = "+" if change > 0 else "−" if change < 0 else "±"
+    shown = f"{sign}{formats.number(abs(change))}"
+    says = f"From {formats.number(sizes[0])} to {formats.number(sizes[-1])}"
+    return Trend(" ".join(points), shown, says)
 
 
 def segment_url(segment_id: int) -> str:

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from customers import clock
 from customers.models import Customer
-from segments import builder, definitions
+from segments import builder, definitions, growth
 from segments.models import Membership, MembershipChange, Segment
 from tests.people import queries_of
 
@@ -57,12 +57,21 @@ def test_list_says_the_rule_the_size_and_who_uses_it(staff, bern, make_segment):
     assert (row.size, [use.text for use in row.uses]) == (2, ["Other"])
 
 
+def test_list_draws_the_last_30_days(staff, bern):
+    assert "<polyline" not in staff.get(LIST).content.decode()
+    growth.look_back(bern.pk)
+    page = staff.get(LIST).content.decode()
+    assert page.count("<polyline") == 1
+    assert "From 0 to 2" in page or "From 2 to 2" in page
+
+
 def test_empty_list_says_what_a_segment_is_for(staff):
     assert "No segments yet" in staff.get(LIST).content.decode()
 
 
 def test_list_takes_as_many_queries_for_many_segments_as_for_few(staff, make_segment):
     make_segment(BOUGHT)
+    staff.get(LIST)  # asks the queue for the sizes of past days, once
     few = queries_of(staff, LIST)
     for _ in range(8):
         make_segment(BOUGHT)
