@@ -27,11 +27,6 @@ class Program:
         """(segment id, SQL of holds, SQL of next), as `sql.diff` wants it."""
         return [(segment_id, truth.holds, truth.next) for segment_id, truth in self.truths]
 
-    @property
-    def width(self) -> int:
-        """Columns of the widest row that it makes PostgreSQL build."""
-        return max(len(self.out.aggregates), len(self.out.columns)) + 1
-
 
 def zone() -> ZoneInfo:
     """The workspace's time zone."""
@@ -99,7 +94,7 @@ def programs(segments: Sequence[Segment], known: Names) -> list[Program]:
     if not segments:
         return []
     program = compile_segments(segments, known)
-    if program.width <= MAX_COLUMNS or len(segments) == 1:
+    if _width(program.out) <= MAX_COLUMNS or len(segments) == 1:
         return [program]
     middle = len(segments) // 2
     return programs(segments[:middle], known) + programs(segments[middle:], known)
@@ -111,10 +106,20 @@ MAX_COLUMNS = 1_500  # PostgreSQL's limit is 1,664, and joins need some
 def check_size(tree: rules.Rule, audience: str) -> None:
     """Raise `parsing.RuleError` if the rule is too large to be evaluated in one pass."""
     compiler = Compiler(names())
-    program = Program(compiler.out, ((0, compiler.segment(tree, audience)),))
-    if program.width > MAX_COLUMNS:
+    compiler.segment(tree, audience)
+    check_width(compiler.out)
+
+
+def check_width(out: Compiled) -> None:
+    """Raise `parsing.RuleError` if rows cannot hold the columns of what was compiled."""
+    if _width(out) > MAX_COLUMNS:
         message = "This rule is too large, with the segments it names: use fewer conditions."
         raise parsing.RuleError("", message)
+
+
+def _width(out: Compiled) -> int:
+    """Columns of the widest row that it makes PostgreSQL build."""
+    return max(len(out.aggregates), len(out.columns)) + 1
 
 
 def readable(segments: Sequence[Segment]) -> list[Segment]:

@@ -20,6 +20,7 @@ def fill_next() -> int:
 
     Call it inside a transaction. What it commits is never done again, so a fill resumes.
     """
+    growth.keep_up()
     definitions.refill_changed()
     if not Segment.objects.filter(state=SegmentState.FILLING).exists():
         return 0

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 
 from django.core.cache import cache
 from django.db import transaction
+from django.utils import timezone
 from django_q.tasks import async_task
 
 from customers import clock
@@ -32,21 +33,24 @@ def of(segment: Segment) -> list[PastSize]:
 
 
 def lately(segments: Collection[Segment]) -> dict[int, list[int]]:
-    """Return the known sizes of the last 30 days of segments, oldest first, by their ids.
-
-    Asks for those that are not known up to yesterday.
-    """
-    days = _days()[-LATELY:]
-    known = PastSize.objects.filter(segment__in=segments, day__gte=days[0])
+    """Return the known sizes of the last 30 days of segments, oldest first, by their ids."""
+    known = PastSize.objects.filter(segment__in=segments, day__gte=_days()[-LATELY])
     found: dict[int, list[int]] = {segment.pk: [] for segment in segments}
-    behind = {*found}
-    for segment_id, day, members in known.order_by("day").values_list("segment", "day", "members"):
+    for segment_id, members in known.order_by("day").values_list("segment", "members"):
         found[segment_id].append(members)
-        if day == days[-1]:
-            behind.discard(segment_id)
-    if behind and cache.add("growth", 1, timeout=ASKED_EVERY):
-        ask(*sorted(behind))
     return found
+
+
+def keep_up() -> None:
+    """Ask for the day that has ended, once after each midnight and each start of the process."""
+    today = timezone.localdate()
+    if _kept_up.get("on") != today:
+        _kept_up["on"] = today
+        if segment_ids := [*Segment.objects.order_by("pk").values_list("pk", flat=True)]:
+            ask(*segment_ids)
+
+
+_kept_up: dict[str, date] = {}
 
 
 def ask(*segment_ids: int) -> None:

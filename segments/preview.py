@@ -54,6 +54,7 @@ def preview(
     compiler = Compiler(evaluation.names(), watch=False, as_of=as_of is not None)
     truth = compiler.segment(tree, audience)
     each = [compiler.truth(condition).holds for condition in conditions]
+    evaluation.check_width(compiler.out)
     by_events = _needs_events(tree, audience, conditions)
     total, count, *counts, sample, ids = sql.counts(
         compiler.out.source_of_active() if by_events else compiler.out.source(EVERYBODY),

@@ -71,7 +71,6 @@ def test_empty_list_says_what_a_segment_is_for(staff):
 
 def test_list_takes_as_many_queries_for_many_segments_as_for_few(staff, make_segment):
     make_segment(BOUGHT)
-    staff.get(LIST)  # asks the queue for the sizes of past days, once
     few = queries_of(staff, LIST)
     for _ in range(8):
         make_segment(BOUGHT)

@@ -100,3 +100,15 @@ def test_the_api_tells_sizes_and_asks_for_missing_days_once(at, api, make_event,
     _, answer = api.get("/api/segments/recent/sizes/")
     assert len(answer) == 90
     assert answer[-1] == {"day": "2026-01-15", "members": 1, "is_estimate": False}
+
+
+def test_the_pipeline_asks_for_each_day_when_it_has_ended(make_segment, monkeypatch):
+    segment = make_segment(RECENT)
+    growth._kept_up.clear()
+    OrmQ.objects.all().delete()
+    for _ in range(2):
+        growth.keep_up()
+    assert [row.args() for row in OrmQ.objects.all()] == [(segment.pk,)]
+    monkeypatch.setattr(growth.timezone, "localdate", lambda: date(2126, 1, 1))
+    growth.keep_up()
+    assert OrmQ.objects.count() == 2

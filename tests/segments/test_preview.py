@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from segments import preview
+from segments import parsing, preview
 from tests.makers import NOON
 
 pytestmark = pytest.mark.django_db
@@ -29,3 +29,14 @@ def test_flagship_counts_online_and_offline_together(make_customer, make_event, 
     assert (found.count, found.total, found.sample) == (1, 2, [ann.pk])
     assert [(c.path, c.count) for c in found.conditions] == [("", 1)]
     assert "in the last 90 days" in found.sentence
+
+
+def test_what_is_too_large_with_the_segments_it_names_is_refused(make_segment):
+    for n in range(20):
+        rules = [{"event": f"E {n} {m}", "op": "at_least", "value": 2} for m in range(100)]
+        make_segment({"any": rules}, key=f"s{n}")
+    rule = {"any": [{"segment": f"s{n}"} for n in range(20)]}
+    with pytest.raises(parsing.RuleError, match="too large"):
+        preview.preview(rule)
+    with pytest.raises(parsing.RuleError, match="too large"):
+        make_segment(rule)
