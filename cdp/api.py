@@ -43,6 +43,7 @@ from customers.models import (
 )
 from events import api as events_api
 from events import imports as event_imports
+from events import sources_api
 from events.models import Event
 from segments import api as segments_api
 from segments import definitions, explain
@@ -196,7 +197,7 @@ router.register("erasures", customers_api.ErasureViewSet, basename="erasure")
 router.register("imports", ImportViewSet, basename="import")
 router.register("events", events_api.EventViewSet, basename="event")
 router.register("event-names", events_api.EventNameViewSet, basename="event-name")
-router.register("sources", events_api.SourceViewSet, basename="source")
+router.register("sources", sources_api.SourceViewSet, basename="source")
 router.register("quarantine", events_api.QuarantineViewSet, basename="quarantine")
 router.register("segments", SegmentViewSet, basename="segment")
 router.register("destinations", activation_api.DestinationViewSet, basename="destination")

@@ -13,6 +13,7 @@ from django.conf import settings
 from customers import identity
 from customers.identity import ANONYMOUS_ID, CUSTOMER_ID, EMAIL, PHONE, Key
 from events import amounts, limits, payload, timing
+from events.mapping import Mapper
 from events.models import Source
 
 CALLS: Final = {"track", "identify", "page", "screen", "group", "alias", "consent"}
@@ -47,6 +48,7 @@ class Envelope:
     is_historical: bool = False
     sent_at: Any = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    mapper: Mapper | None = None
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ def _scrubbed(raw: Any, envelope: Envelope) -> Mapping[str, Any]:
         limits.check(event)
     except limits.LimitError as error:
         raise RefusedError(error.code, str(error)) from error
-    return event
+    return envelope.mapper.apply(event) if envelope.mapper else event
 
 
 def _call(event: Mapping[str, Any], envelope: Envelope) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from django.db import Error
 
 from customers import changes
-from events import cleaning, mail, payload, quarantine, sql, store
+from events import cleaning, mail, mapping, payload, quarantine, sql, store
 from events.cleaning import Envelope, Message, RefusedError
 from events.mail import recipients, reports
 from events.models import Source
@@ -111,6 +111,7 @@ def _unpack(request: _Request, source_by_id: Mapping[int, Source]) -> Iterator[_
         is_historical=cleaning.HISTORICAL in (call, outer.get("type")),
         sent_at=outer.get("sentAt"),
         context=context if isinstance(context, dict) else {},
+        mapper=mapping.of(source.mapping),
     )
     for raw in outer.get("batch", [value]):
         yield _Event(raw, envelope)

@@ -57,6 +57,7 @@ SCOPES = {
     "sources/": {m: f"sources:{r}" for m, r in READ_WRITE.items()},
     "sources/x/": {"get": "sources:read", "put": "sources:write", "patch": "sources:write"},
     "sources/x/rotate/": {"post": "sources:write"},
+    "sources/x/try/": {"post": "sources:read"},
     "imports/": {m: f"imports:{r}" for m, r in READ_WRITE.items()},
     "imports/1/": {"get": "imports:read", "delete": "imports:write"},
     "imports/1/apply/": {"post": "imports:write"},
