@@ -110,6 +110,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:customers_consentpurpose_changelist",
                 "customers.view_consentpurpose",
             ),
+            Entry("Live events", "bolt", "admin:events_eventname_live", "events.view_eventname"),
             Entry("Sources", "input", "admin:events_source_changelist", "events.view_source"),
             Entry(
                 "Rejected events",
@@ -122,6 +123,9 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Setup",
         (
+            Entry(
+                "Install the tag", "code", "admin:events_source_install_any", "events.view_source"
+            ),
             Entry("API keys", "key", "admin:cdp_apikey_changelist", "cdp.view_apikey"),
             Entry(
                 "Background work",

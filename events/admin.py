@@ -1,6 +1,5 @@
 """Staff's view of what customers did: who sends events, which there are, what was refused."""
 
-import json
 from typing import Any, ClassVar
 
 from django import forms
@@ -10,7 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
@@ -19,10 +18,11 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from customers import adminkit, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin, ReadOnlyAdmin
-from events import quarantine, sources, sql
+from events import live, quarantine, source_pages, sources, sql
 from events.mail import providers
 from events.models import Event, EventName, Quarantine, Source, SourceKind
 
+NAMES_OFFERED = 500  # in the filter of the live view
 LATEST = 20_000  # events that are looked at for when a source sent something
 _ICONS = {
     SourceKind.WEBSITE: "language",
@@ -100,7 +100,7 @@ class SourceAdmin(ProductAdmin):
     def get_urls(self) -> list[URLPattern]:
         rotate = self.admin_site.admin_view(self.rotate)
         own = path("<int:source_id>/rotate/", rotate, name="events_source_rotate")
-        return [own, *super().get_urls()]
+        return [own, *source_pages.urls(), *super().get_urls()]
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return SourceChangeList
@@ -225,6 +225,37 @@ class EventNameAdmin(ReadOnlyAdmin):
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return EventNameChangeList
 
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("live/", wrap(self.live), name="events_eventname_live"),
+            path("live/lines/", wrap(self.live_lines), name="events_eventname_live_lines"),
+        ]
+        return own + super().get_urls()
+
+    def live(self, request: HttpRequest) -> HttpResponse:
+        """What arrives at this moment."""
+        context = {
+            **self._live(request),
+            "sources": Source.objects.all(),
+            "names": EventName.objects.values_list("name", flat=True)[:NAMES_OFFERED],
+        }
+        return adminkit.page(
+            request, "events/live.html", context, title="Live events", model=EventName
+        )
+
+    def live_lines(self, request: HttpRequest) -> HttpResponse:
+        return render(request, "events/live_lines.html", self._live(request))
+
+    def _live(self, request: HttpRequest) -> dict[str, Any]:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = {
+            name: request.GET.get(name, "").replace("\0", "")
+            for name in ("source", "name", "state")
+        }
+        return {**asked, "lines": live.lines(**asked)}
+
     @admin.display(description="Name", ordering="name")
     def shown_name(self, name: EventName) -> str:
         return name.name
@@ -268,6 +299,7 @@ class QuarantineAdmin(ReadOnlyAdmin):
     actions = ("replay",)
     fields = ("why", "source", "call_made", "received", "shown_state", "event")
     readonly_fields = fields
+    change_form_outer_after_template = "events/mend.html"
     empty = Empty(
         "verified",
         "No event was rejected",
@@ -275,9 +307,31 @@ class QuarantineAdmin(ReadOnlyAdmin):
         "and can be sent through again once that is mended.",
     )
 
+    def get_urls(self) -> list[URLPattern]:
+        again = self.admin_site.admin_view(self.again)
+        own = path("<int:row_id>/again/", again, name="events_quarantine_again")
+        return [own, *super().get_urls()]
+
+    @method_decorator(require_POST)
+    def again(self, request: HttpRequest, row_id: int) -> HttpResponse:
+        """Send one event through again."""
+        if not self.has_replay_permission(request):
+            raise PermissionDenied
+        row = get_object_or_404(Quarantine, pk=row_id)
+        if quarantine.replay([row.pk]):
+            messages.success(
+                request, "It goes through again. If it still cannot be taken, it comes back here."
+            )
+        return adminkit.redirect(reverse("admin:events_quarantine_changelist"))
+
+    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+        context["may_replay"] = self.has_replay_permission(request)
+        context["may_map"] = request.user.has_perm("events.view_source")
+        return super().render_change_form(request, context, **options)
+
     @admin.display(description="Why")
     def shown_reason(self, row: Quarantine) -> SafeString:
-        return adminkit.stacked(row.message, _name_of(row.body))
+        return adminkit.stacked(row.message, live.name_of(row.body))
 
     @admin.display(description="Source")
     def sent_by(self, row: Quarantine) -> str:
@@ -303,7 +357,7 @@ class QuarantineAdmin(ReadOnlyAdmin):
 
     @admin.display(description="The event")
     def event(self, row: Quarantine) -> SafeString:
-        return adminkit.preformatted(_readable(masking.current().raw(row.body)))
+        return adminkit.preformatted(live.readable(masking.current().raw(row.body)))
 
     @admin.action(description="Send through again", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Quarantine]) -> None:
@@ -315,21 +369,3 @@ class QuarantineAdmin(ReadOnlyAdmin):
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("events.change_quarantine"))
-
-
-def _name_of(body: str) -> str:
-    """Say which event it was, as far as one can tell."""
-    try:
-        event = json.loads(body)
-    except ValueError:
-        return "could not be read"
-    if not isinstance(event, dict):
-        return "is no event"
-    return str(event.get("event") or event.get("type") or "")[:80]
-
-
-def _readable(body: str) -> str:
-    try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    except ValueError:
-        return body

@@ -122,17 +122,17 @@ class TrialSerializer(apikit.StrictSerializer):
     mapping = MappingField(required=False)
 
 
-class IdentifierSerializer(serializers.Serializer):
+class TrialIdentifierSerializer(serializers.Serializer):
     kind = serializers.CharField()
     value = serializers.CharField()
 
 
-class OutcomeSerializer(serializers.Serializer):
+class TrialOutcomeSerializer(serializers.Serializer):
     """What would become of an event: what it counts as, or the code and message of a refusal."""
 
     after = ObjectField()
     name = serializers.CharField(allow_null=True)
-    identifiers = IdentifierSerializer(many=True)
+    identifiers = TrialIdentifierSerializer(many=True)
     amount = AmountField()
     currency = serializers.CharField(allow_null=True)
     occurred_at = serializers.CharField(allow_null=True)
@@ -163,7 +163,7 @@ class SourceViewSet(
         new.is_valid(raise_exception=True)
         return Response(NewSourceSerializer(new.save()).data, status.HTTP_201_CREATED)
 
-    @extend_schema(request=TrialSerializer, responses=OutcomeSerializer)
+    @extend_schema(request=TrialSerializer, responses=TrialOutcomeSerializer)
     @action(detail=True, methods=["post"], url_path="try")
     def try_out(self, request: Request, key: str) -> Response:
         """Say what would become of an event of the source, storing nothing."""
@@ -173,7 +173,7 @@ class SourceViewSet(
         given = asked.validated_data.get("mapping", source.mapping)
         outcome = trial.of(source, asked.validated_data["event"], given)._asdict()
         pairs = [{"kind": kind, "value": value} for kind, value in outcome["identifiers"]]
-        return Response(OutcomeSerializer({**outcome, "identifiers": pairs}).data)
+        return Response(TrialOutcomeSerializer({**outcome, "identifiers": pairs}).data)
 
     @extend_schema(request=None, responses=NewSourceSerializer)
     @action(detail=True, methods=["post"])
