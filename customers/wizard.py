@@ -73,6 +73,19 @@ class ChooseForm(forms.Form):
         required=False,
     )
     source = forms.CharField(label="Events of", required=False)
+    event = forms.CharField(label="Every line is", required=False, max_length=200)
+    columns = forms.CharField(label="Columns called otherwise", required=False, max_length=20_000)
+
+    def clean_columns(self) -> dict[str, str]:
+        """Read lines of `name in the file = what it is`."""
+        found = {}
+        for line in self.cleaned_data["columns"].splitlines():
+            name, equals, meaning = (part.strip() for part in line.partition("="))
+            if line.strip() and not (name and equals):
+                raise forms.ValidationError(f"“{line.strip()[:60]}” is not: column = what it is.")
+            if name:
+                found[name] = meaning
+        return found
 
     def options(self, *, has_source: bool) -> dict[str, Any]:
         """Return what was chosen as the options of an import."""
@@ -84,6 +97,7 @@ class ChooseForm(forms.Form):
         }
         if has_source:
             chosen["source"] = self.cleaned_data["source"]
+            chosen |= {name: v for name in ("event", "columns") if (v := self.cleaned_data[name])}
         return chosen
 
 

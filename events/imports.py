@@ -16,8 +16,9 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
 from customers import exact
@@ -35,6 +36,7 @@ from events import cleaning, inbox
 from events.cleaning import Envelope, RefusedError
 from events.models import Source
 
+MAX_COLUMN: Final = 200  # characters
 AT_ONCE: Final = 500  # events in one request to the inbox
 COLUMNS: Final = {
     "customerid": "userId",
@@ -53,17 +55,38 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?").fullm
 
 @dataclass(frozen=True, kw_only=True)
 class EventOptions(Options):
-    """How to read a file of events; `source` is the key of the source they are of."""
+    """How to read a file of events; `source` is the key of the source they are of.
+
+    `event` is the name of all events of a file that has no column for it. `columns` says what its
+    columns are: {name in the file: one of COLUMNS, or a property, or "" to leave it out}.
+    """
 
     source: str = ""
+    event: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def _check(cls, name: str, value: Any) -> None:
-        if name != "source":
+        if name == "event":
+            if not isinstance(value, str) or len(value) > cleaning.MAX_NAME or "\0" in value:
+                raise OptionError(name, "“event” is the name of an event.")
+        elif name == "columns":
+            _check_columns(value)
+        elif name != "source":
             super()._check(name, value)
         elif not Source.objects.filter(key=value).exists():
             keys = ", ".join(Source.objects.values_list("key", flat=True)) or "none yet"
             raise OptionError(name, f"There is no source “{value}”. There are: {keys}.")
+
+
+def _check_columns(value: Any) -> None:
+    is_good = isinstance(value, dict) and all(
+        isinstance(text, str) and len(text) <= MAX_COLUMN and "\0" not in text
+        for pair in value.items()
+        for text in pair
+    )
+    if not is_good:
+        raise OptionError("columns", "“columns” is an object: name in the file → what it is.")
 
 
 def create(
@@ -78,12 +101,16 @@ def create(
     The option `source` is needed. Raises `FileError` or `OptionError`.
     """
     given = {**(options or {})}
-    if not EventOptions.read(given).source:
+    read = EventOptions.read(given)
+    if not read.source:
         raise OptionError("source", "Say by “source” where the events are from.")
     run = Import(
         kind=ImportKind.EVENTS, app="events", file_name=name, options=given, created_by=created_by
     )
-    return receiving.receive(run, file, ["event", "eventname"], _describe)
+    wanted = ["event", "eventname"]
+    if read.event or read.columns:
+        wanted = [*COLUMNS, *(plain(name) for name in read.columns)]
+    return receiving.receive(run, file, wanted, partial(_describe, read))
 
 
 def start_check(import_id: int) -> None:
@@ -130,31 +157,35 @@ class _Layout(NamedTuple):
     properties: Mapping[int, str]
 
 
-def _layout(columns: Sequence[str]) -> _Layout:
+def _layout(columns: Sequence[str], options: EventOptions) -> _Layout:
     """Find out which columns hold what. Raises `FileError` if something needed is missing."""
     start = len(ADDED) if tuple(columns[: len(ADDED)]) == ADDED else 0  # a file of errors, mended
     members: dict[int, str] = {}
     properties: dict[int, str] = {}
+    meant = {plain(name): target for name, target in options.columns.items()}
     for index, column in enumerate(columns[start:], start):
-        member = COLUMNS.get(plain(column))
+        name = meant.get(plain(column), column)
+        member = COLUMNS.get(plain(name))
         if member and member not in members.values():
             members[index] = member
-        else:
-            properties[index] = column
-    missing = [name for name in ("event", "timestamp") if name not in members.values()]
+        elif name:
+            properties[index] = name
+    needed = ["timestamp"] if options.event else ["event", "timestamp"]
+    missing = [name for name in needed if name not in members.values()]
     if not set(WHO) & set(members.values()):
         missing.append("customerId, anonymousId or email")
     if missing:
         raise FileError(
             "The first line must name the columns; there is none called "
-            f"{' and none '.join(missing)}. It names: {', '.join(columns)[:200]}."
+            f"{' and none '.join(missing)}. It names: {', '.join(columns)[:200]}. "
+            "Are they called otherwise? Then say which column is what."
         )
     return _Layout(members, properties)
 
 
-def _describe(columns: Sequence[str]) -> dict[str, Any]:
+def _describe(options: EventOptions, columns: Sequence[str]) -> dict[str, Any]:
     """Say what the columns are taken for."""
-    layout = _layout(columns)
+    layout = _layout(columns, options)
     return {"layout": "events", "properties": [*layout.properties.values()]}
 
 
@@ -197,7 +228,8 @@ class _Reader:
 
     def __init__(self, run: Import) -> None:
         options = EventOptions.read(run.options)
-        self._layout = _layout(run.format["columns"])
+        self._layout = _layout(run.format["columns"], options)
+        self._event = options.event
         self._date = date_reader(options.dates)
         self._number = number_reader(options.numbers)
         source = Source.objects.get(key=options.source)
@@ -211,6 +243,8 @@ class _Reader:
         event: dict[str, Any] = {
             member: texts[index] for index, member in self._layout.members.items() if texts[index]
         }
+        if self._event:
+            event.setdefault("event", self._event)
         if "timestamp" not in event:
             raise RefusedError("no_time", "The line does not say when it happened.")
         event["timestamp"] = self._date(event["timestamp"])

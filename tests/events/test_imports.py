@@ -47,6 +47,35 @@ def test_a_line_becomes_an_event_of_the_customer_at_its_time(upload):
     assert event.properties["sku"] == "007"
 
 
+TILL = "Kunde;Datum;Betrag;Filiale;Beleg\nC-1;31.01.2026 12:30;1.249,90;Bern;T-1\n"
+MEANT = {"Kunde": "customerId", "datum": "timestamp", "Betrag": "total", "Filiale": ""}
+
+
+def test_columns_of_a_till_are_mapped_and_all_lines_are_purchases(upload):
+    options = {"columns": MEANT, "event": "Order Completed"}
+    for _ in range(2):
+        made = upload(TILL, numbers="1.234,50", dates="dd.mm.yyyy", **options)
+        assert (made.state, made.rows_ok) == ("done", 1)
+    event = Event.objects.get()
+    assert (event.customer.external_id, event.name.name) == ("C-1", "Order Completed")
+    assert event.amount == Decimal("1249.90")
+    assert event.properties == {"total": Decimal("1249.90"), "Beleg": "T-1"}
+    assert event.occurred_at.isoformat() == "2026-01-31T11:30:00+00:00"
+
+
+def test_file_whose_columns_nobody_explains_is_refused_with_a_hint(upload):
+    with pytest.raises(FileError, match="which column is what"):
+        upload(TILL, event="Order Completed", columns={"Kunde": "customerId"})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"columns": []}, {"columns": {"a": 5}}, {"event": 5}, {"event": "x" * 201}]
+)
+def test_mapping_of_columns_that_is_none_is_refused(upload, wrong):
+    with pytest.raises(OptionError):
+        upload(TILL, **wrong)
+
+
 def test_the_same_file_again_changes_nothing_but_two_equal_purchases_are_two(upload):
     upload(HEADER + LINE + LINE)
     assert Event.objects.count() == 2

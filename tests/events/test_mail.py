@@ -54,6 +54,7 @@ REPORTS = {
             "event": "click",
             "email": ANN,
             "ts_event": SECONDS,
+            "ts_epoch": SECONDS * 1000,
             "message-id": "m1",
             "tags": ["spring"],
             "link": "https://shop.example/sale",

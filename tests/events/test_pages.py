@@ -28,7 +28,7 @@ def staff(client):
 TRACK = {"type": "track", "userId": "u1", "event": "Clicked", "properties": {"x": "<script>"}}
 
 
-def test_tag_is_installed_with_the_real_key_and_waits_for_the_first_event(staff, tell):
+def test_tag_is_installed_with_the_real_key_and_waits_for_the_first_event(staff):
     text = staff("/admin/events/source/install/")
     assert "Which website?" in text
     text = staff("/admin/events/source/install/", name="Online shop")
