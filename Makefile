@@ -43,6 +43,7 @@ soak: .venv/.for-tests ## let everything die for long: make soak N=20000; CDP_CR
 	CDP_CRASH_MESSAGES=$(N) $(BIN)/python -m pytest tests/crash -s
 
 bench: .venv/.for-run ## measure it on this machine: make bench B="--customers 1000000"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group bench
 	@$(BIN)/python -m bench $(B)
 
 # Installed, not synchronised: either of the two may be in use while the other is brought up to date.

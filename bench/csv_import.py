@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import ground
-from bench.ground import Row
+from bench.ground import Row, Size
 
 FIELDS = {
     **dict.fromkeys(("firstName", "lastName", "email", "city", "language"), "string"),
@@ -50,7 +50,7 @@ def _value(name: str, chance: random.Random) -> str:
             return chance.choice(["Anna", "Zoë", "Müller", "Genève", "Bern"]) + str(number % 5_000)
 
 
-def run(rows: int = 1_000_000) -> Iterator[Row]:
+def run(size: Size) -> Iterator[Row]:
     """The rows of the table. Each figure is the median of three runs, interleaved with COPY."""
     from customers.models import CustomerField
 
@@ -58,6 +58,7 @@ def run(rows: int = 1_000_000) -> Iterator[Row]:
         (CustomerField(name=name, type=kind) for name, kind in FIELDS.items()),
         ignore_conflicts=True,
     )
+    rows = size.customers * len(FIELDS)
     path = Path(ground_directory()) / "bench.csv"
     write(path, rows)
     copies, loads, reloads, checks = [], [], [], []
@@ -79,6 +80,7 @@ def run(rows: int = 1_000_000) -> Iterator[Row]:
         yield Row(f"CSV, {rows:,} lines, {what}", figure, against, _median(times) / copy, goal)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield Row(f"CSV, {rows:,} lines, peak memory", f"{peak:.0f} MB", "", None, "≤ 300 MB")
+    _empty()
 
 
 def ground_directory() -> str:
@@ -97,7 +99,7 @@ def _empty() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "TRUNCATE customers_customer, customers_identifier, customers_fieldchange, "
-            "customers_change CASCADE"
+            "customers_change RESTART IDENTITY CASCADE"
         )
         cursor.execute("CHECKPOINT")
 
@@ -139,5 +141,5 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int, default=1_000_000)
     options = parser.parse_args()
     with ground.database():
-        for row in run(options.rows):
+        for row in run(Size(options.rows // len(FIELDS), 0)):
             print(*row, sep=" | ", flush=True)

@@ -76,9 +76,7 @@ def populate(size: Size, *, vacuum: bool = True) -> None:
     """
     from django.db import connection
 
-    from customers.models import Customer
-
-    if Customer.objects.exists():
+    if not is_empty():
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT setseed(0.42)")
@@ -86,6 +84,13 @@ def populate(size: Size, *, vacuum: bool = True) -> None:
     add_customers(size.customers)
     make_events(size.customers, size.events)
     analyze(vacuum=vacuum)
+
+
+def is_empty() -> bool:
+    """Whether there are no customers."""
+    from customers.models import Customer
+
+    return not Customer.objects.exists()
 
 
 def analyze(*, vacuum: bool = True) -> None:
@@ -96,17 +101,19 @@ def analyze(*, vacuum: bool = True) -> None:
         cursor.execute("VACUUM ANALYZE" if vacuum else "ANALYZE")
 
 
-def make_events(customers: int, events: int) -> None:
-    """Give the customers with the ids from 1 events of two sources."""
+def make_events(customers: int, events: int, *, first: int = 1) -> None:
+    """Give so many customers, from the id `first` on, events of two sources."""
     from django.db import connection
 
     from events.models import EventName, Source
 
-    Source.objects.create(key="web", name="Web", kind="website", write_key="web", currency="CHF")
-    Source.objects.create(
-        key="till", name="Till", kind="store", channel="offline", write_key="till", currency="CHF"
-    )
-    EventName.objects.bulk_create(EventName(name=name) for name in EVENT_NAMES)
+    if not EventName.objects.exists():
+        common = {"currency": "CHF"}
+        Source.objects.create(key="web", name="Web", kind="website", write_key="web", **common)
+        Source.objects.create(
+            key="till", name="Till", kind="store", channel="offline", write_key="till", **common
+        )
+        EventName.objects.bulk_create(EventName(name=name) for name in EVENT_NAMES)
     first_name, first_source = (
         model.objects.order_by("id").values_list("id", flat=True)[0]
         for model in (EventName, Source)
@@ -115,6 +122,7 @@ def make_events(customers: int, events: int) -> None:
         cursor.execute(
             EVENTS,
             {
+                "first": first,
                 "customers": customers,
                 "events": events,
                 "kinds": len(EVENT_NAMES),
@@ -136,6 +144,7 @@ FIELDS = """
     INSERT INTO customers_customerfield (name, type) VALUES
         ('city', 'string'), ('points', 'number'), ('birthday', 'datetime'),
         ('newsletter', 'boolean')
+    ON CONFLICT DO NOTHING
 """
 CUSTOMERS = """
     WITH made AS (
@@ -170,7 +179,7 @@ EVENTS = """
     FROM (
         SELECT n,
                -- the square of a uniform number: a few customers are very active
-               1 + floor(power(random(), 2) * %(customers)s)::bigint AS customer_id,
+               %(first)s + floor(power(random(), 2) * %(customers)s)::bigint AS customer_id,
                least(%(kinds)s, floor(power(%(kinds)s::float, random()))::int) AS name_id,
                now() - random() * interval '400 days' AS at
         FROM generate_series(1, %(events)s) n

@@ -169,10 +169,12 @@ def save_triggers(count: int) -> None:
     from activation.models import Destination, Trigger
     from segments.models import Segment
 
-    if Destination.objects.exists():
+    if Trigger.objects.exists():
         return
-    target = Destination(key="bench", name="Bench", config={"url": "https://receiver.example/"})
-    destinations.save(target)
+    target = Destination.objects.filter(key="bench").first()
+    if target is None:
+        target = Destination(key="bench", name="Bench", config={"url": "https://shop.example/"})
+        destinations.save(target)
     for segment in Segment.objects.order_by("id")[:count]:
         Trigger.objects.create(
             key=segment.key,

@@ -122,7 +122,16 @@ def save_segments(count: int) -> None:
     Segment.objects.update(state=SegmentState.LIVE)
 
 
-def fill(stretch: int = 25_000, *, vacuum: bool = True) -> None:
+def remove_segments() -> None:
+    """Have none."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE segments_segment, customers_change RESTART IDENTITY CASCADE")
+        cursor.execute("TRUNCATE segments_membership, segments_membershipchange, segments_recheck")
+
+
+def fill(stretch: int = 25_000, *, after: int = 0, vacuum: bool = True) -> None:
     """Evaluate all segments for everybody, as many at once as one statement takes."""
     from django.db import transaction
     from django.db.models import Max
@@ -136,9 +145,9 @@ def fill(stretch: int = 25_000, *, vacuum: bool = True) -> None:
     last_id = Customer.objects.aggregate(last=Max("id"))["last"]
     for first in range(0, len(segments), memberships.AT_ONCE):
         program = evaluation.compile_segments(segments[first : first + memberships.AT_ONCE])
-        for after in range(0, last_id, stretch):
+        for start in range(after, last_id, stretch):
             now = clock.now()
-            bounds = {"after": after, "until": after + stretch}
+            bounds = {"after": start, "until": start + stretch}
             with transaction.atomic(), sql.evaluating():
                 differing = sql.diff(
                     program.out.source(filling.BY_RANGE),

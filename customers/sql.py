@@ -110,7 +110,7 @@ def lock_customers(customer_ids: Sequence[int]) -> list[tuple[int, int | None]]:
             ORDER BY c.id
             FOR NO KEY UPDATE OF c
             """,
-            [[*customer_ids]],
+            [arrays.of_numbers(customer_ids)],
         )
         return cursor.fetchall()
 
@@ -187,9 +187,14 @@ def select_owners(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT kind, value, customer_id
-            FROM customers_identifier
-            JOIN unnest(%s::text[], %s::text[]) AS wanted (kind, value) USING (kind, value)
+            SELECT wanted.kind, wanted.value, owner.customer_id
+            FROM unnest(%s::text[], %s::text[]) AS wanted (kind, value)
+            CROSS JOIN LATERAL (
+                -- each by itself: where statistics are missing, a join reads the whole table
+                SELECT customer_id FROM customers_identifier AS known
+                WHERE known.kind = wanted.kind AND known.value = wanted.value
+                LIMIT 1
+            ) AS owner
             """,
             [
                 arrays.of_texts(kind for kind, _ in keys),

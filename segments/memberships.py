@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from customers import changes, survivors
+from customers import arrays, changes, survivors
 from customers import clock as database_clock
 from customers.changes import Fact
 from segments import affected, evaluation, merges, sql
@@ -86,7 +86,9 @@ def _differing(groups: Iterable[Group], now: datetime) -> dict[tuple[int, int], 
                 some = evaluation.readable(segments[start : start + AT_ONCE])
                 for program in evaluation.programs(some, names):
                     source = program.out.source(BY_ID)
-                    parameters = program.out.parameters | instants | {"ids": customer_ids}
+                    parameters = (
+                        program.out.parameters | instants | {"ids": arrays.of_numbers(customer_ids)}
+                    )
                     for row in sql.diff(source, program.rows(), BY_ID, parameters):
                         segment_id, customer_id, belongs = row
                         differing[customer_id, segment_id] = belongs
