@@ -3,9 +3,10 @@
 Killing one of its processes at the wrong moment leaves a lock taken for ever: the cluster then
 looks alive but serves nothing (django-q2 issues 23 and 339). The sign that nothing else gives
 is a task that waits while all workers are idle. So that there is always one to wait for, an idle
-queue gets a canary.
+queue gets a canary, at once when one of the cluster's processes has died.
 """
 
+import logging
 import math
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from cdp import health, sql
 
 _CANARY_SECONDS = 3.0  # of idleness, before a canary is sent
 _HANG_SECONDS = 8.0  # with a task waiting and idle workers
+_HANG_SECONDS_AFTER_DEATH = 3.0  # the same, when a process has died and nothing was served since
 _SLOTS = 4096
 
 
@@ -34,6 +36,8 @@ class Watchdog:
         self._busy = context.RawArray("i", _SLOTS)
         self._began_at = context.RawArray("d", _SLOTS)
         self._served_at = context.RawValue("d", -math.inf)  # when a task was last acknowledged
+        self._died_at = context.RawValue("d", -math.inf)  # when a process was last found dead
+        logging.getLogger("django-q").addHandler(_Deaths(self._died_at))
         self._worked_at = -math.inf  # when a worker was last seen at work
         self._canary_at: float | None = None  # when the canary was sent that we wait for
         pre_execute.connect(self._note_begin)
@@ -62,11 +66,14 @@ class Watchdog:
             health.beat("queue")
         if self._canary_at is None or self._canary_at < self._served_at.value:
             self._canary_at = None
-            if now - active_at >= _CANARY_SECONDS:
+            if now - active_at >= _CANARY_SECONDS or self._died_at.value > active_at:
                 async_task("cdp.watchdog.canary")
                 self._canary_at = now
             return True
-        return bool(now - max(active_at, self._canary_at) < _HANG_SECONDS)
+        since, patience = max(active_at, self._canary_at), _HANG_SECONDS
+        if self._died_at.value > active_at:
+            since, patience = max(since, self._died_at.value), _HANG_SECONDS_AFTER_DEATH
+        return bool(now - since < patience)
 
     def _is_any_at_work(self, now: float) -> bool:
         longest = Conf.TIMEOUT + _HANG_SECONDS  # django-q2 has ended a longer task by then
@@ -74,6 +81,17 @@ class Watchdog:
             pid and now - began_at < longest and _is_alive(pid)
             for pid, began_at in zip(self._busy, self._began_at, strict=True)
         )
+
+
+class _Deaths(logging.Handler):
+    """Notes when the cluster found a process of its own dead, which it tells to its log alone."""
+
+    def __init__(self, died_at: Any) -> None:
+        super().__init__(logging.CRITICAL)
+        self._at = died_at
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._at.value = time.monotonic()
 
 
 def canary() -> None:

@@ -1,5 +1,6 @@
 """The watchdog of the queue, told by hand what the cluster's processes would tell it."""
 
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -48,6 +49,25 @@ def test_queue_hangs_when_a_task_waits_while_no_worker_is_busy():
     assert guard.look(now)
     assert guard.look(now + 7)
     assert not guard.look(now + 9)
+
+
+def test_queue_is_tried_at_once_when_one_of_its_processes_was_found_dead():
+    guard, now = watchdog.Watchdog(), time.monotonic()
+    acknowledge_task()
+    assert guard.look(now)
+    logging.getLogger("django-q").critical("reincarnated worker after death")
+    assert guard.look(now + 1)
+    assert OrmQ.objects.count() == 1
+    assert guard.look(now + 3)
+    assert not guard.look(now + 5)
+
+
+def test_queue_that_serves_tasks_after_a_death_does_not_hang():
+    guard, now = watchdog.Watchdog(), time.monotonic()
+    logging.getLogger("django-q").critical("reincarnated worker after death")
+    guard.look(now + 1)
+    acknowledge_task()
+    assert guard.look(now + 5)
 
 
 def test_queue_does_not_hang_while_a_worker_is_busy_as_long_as_it_may():
