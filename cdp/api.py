@@ -28,6 +28,7 @@ from rest_framework.views import APIView
 from activation import api as activation_api
 from activation import outbox
 from cdp import erasure, export, identities_api
+from cdp.duplicates import PossibleDuplicateViewSet
 from customers import api as customers_api
 from customers import apikit, consent, spelling
 from customers.consent import api as consent_api
@@ -193,6 +194,7 @@ router.register("customers", CustomerViewSet, basename="customer")
 router.register("consent-purposes", ConsentPurposeViewSet, basename="consent-purpose")
 router.register("consents", consent_api.ConsentViewSet, basename="consent")
 router.register("suppressions", consent_api.SuppressionViewSet, basename="suppression")
+router.register("possible-duplicates", PossibleDuplicateViewSet, basename="possible-duplicate")
 router.register("erasures", customers_api.ErasureViewSet, basename="erasure")
 router.register("imports", ImportViewSet, basename="import")
 router.register("events", events_api.EventViewSet, basename="event")

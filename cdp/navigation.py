@@ -105,6 +105,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "events.view_eventname",
             ),
             Entry(
+                "Possible duplicates",
+                "group",
+                "admin:customers_possibleduplicate_changelist",
+                "customers.view_customer",
+            ),
+            Entry(
                 "Consents",
                 "verified_user",
                 "admin:customers_consentpurpose_changelist",

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from customers import contacts, identity, sql, suppression
+from customers import contacts, duplicates, identity, sql, suppression
 from customers.imports import erasing
 from customers.matching import Key
 from customers.models import (
@@ -111,6 +111,7 @@ def forget(customer_ids: Collection[int]) -> None:
     ConsentChange.objects.filter(customer__in=customer_ids).delete()
     Consent.objects.filter(customer__in=customer_ids).delete()
     SearchEntry.objects.filter(customer_id__in=customer_ids).delete()
+    duplicates.forget(customer_ids)
     Customer.objects.filter(pk__in=customer_ids).delete()
 
 

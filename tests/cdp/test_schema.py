@@ -18,7 +18,7 @@ from activation import destinations, outbox, triggers
 from activation.models import Destination, Trigger
 from cdp import apikeys
 from customers import consent, imports, suppression
-from customers.models import Erasure
+from customers.models import Erasure, PossibleDuplicate
 from events.models import Quarantine
 from tests.makers import NOON
 
@@ -60,10 +60,14 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
     triggers.save(trigger)
     source = make_event(customer=customer, source=make_source("x")).source
     refused = Quarantine.objects.create(source=source, call="track", code="no_name", body="{}")
+    pair = PossibleDuplicate.objects.create(
+        one=customer, other=make_customer("b"), score=12, reasons=[]
+    )
     proof = Erasure.objects.create(by="x", counts={"events": 1}, digests=["0"])
     run = imports.create(BytesIO(b"customerId,age\n1,2\n"), name="ages.csv")
     return {
         "customer-fields": {"name": "age"},
+        "possible-duplicates": {"id": pair.pk},
         "erasures": {"id": str(proof.pk)},
         "customers": {"id": customer.pk, "merge_id": merge.id},
         "consent-purposes": {"key": "mail"},

@@ -1,0 +1,146 @@
+"""Customers who may be one person: found in the queue, decided by people.
+
+Everybody is read once and noted under a few keys, such as birth date and sound of the name; those
+who share a key are compared. A task works for a while and leaves the rest to another.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from hashlib import blake2b
+from itertools import combinations
+from typing import Final
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django_q.tasks import async_task
+
+from customers import clock
+from customers.duplicates import likeness, sql
+from customers.models import Customer, DuplicateSearch, PossibleDuplicate
+
+SLICE: Final = 15.0  # seconds that one task works
+READ_AT_ONCE: Final = 5_000  # customers
+KEYS_AT_ONCE: Final = 500
+MAX_BLOCK: Final = 50  # customers under one key; more have nothing in common
+MAX_LISTED: Final = 100_000  # pairs
+LOST_AFTER: Final = timedelta(minutes=10)  # a search that does not get on is begun anew
+_LEAST: Final = -(2**63)
+
+
+class BusyError(Exception):
+    """The search is under way."""
+
+
+@transaction.atomic
+def start() -> None:
+    """Look for duplicates in the queue. Raises `BusyError`."""
+    search, _ = DuplicateSearch.objects.select_for_update().get_or_create(
+        id=1, defaults={"finished_at": clock.now()}
+    )
+    now = clock.now()
+    if search.finished_at is None and search.started_at > now - LOST_AFTER:
+        raise BusyError("The search is under way.")
+    sql.forget_keys()
+    DuplicateSearch.objects.filter(id=1).update(
+        started_at=now, finished_at=None, after_id=0, after_key=None
+    )
+    async_task("customers.duplicates.work")
+
+
+def work() -> None:
+    """Go on with the search for a while; called without one under way, do nothing."""
+    deadline = time.monotonic() + SLICE
+    while _step():
+        if time.monotonic() > deadline:
+            async_task("customers.duplicates.work")
+            return
+
+
+@transaction.atomic
+def _step() -> bool:
+    search = DuplicateSearch.objects.select_for_update().filter(id=1, finished_at=None).first()
+    if search is None:
+        return False
+    if search.after_key is None:
+        _read(search)
+    else:
+        _compare(search)
+    search.save()
+    return search.finished_at is None
+
+
+def _read(search: DuplicateSearch) -> None:
+    """Note the next customers under their keys."""
+    rows = Customer.objects.current().filter(id__gt=search.after_id).order_by("id")
+    found = [*rows.values_list("id", "fields")[:READ_AT_ONCE]]
+    sql.copy_keys(
+        (_hash(key), customer_id)
+        for customer_id, fields in found
+        for key in likeness.keys(likeness.read(fields))
+    )
+    if found:
+        search.after_id = found[-1][0]
+    else:
+        search.after_key = _LEAST
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), signed=True)
+
+
+def _compare(search: DuplicateSearch) -> None:
+    """Compare those who share one of the next keys."""
+    assert search.after_key is not None  # noqa: S101 (for the type checker)
+    blocks = sql.select_blocks(search.after_key, KEYS_AT_ONCE, MAX_BLOCK)
+    pairs = {pair for _, ids in blocks for pair in combinations(sorted(ids), 2)}
+    if len(blocks) < KEYS_AT_ONCE:
+        search.finished_at = clock.now()
+        sql.forget_keys()
+    else:
+        search.after_key = blocks[-1][0]
+    if pairs and PossibleDuplicate.objects.count() < MAX_LISTED:
+        _list(sorted(pairs))
+
+
+def _list(pairs: Sequence[tuple[int, int]]) -> None:
+    ids = {customer_id for pair in pairs for customer_id in pair}
+    rows = Customer.objects.current().filter(id__in=ids).values_list("id", "fields")
+    traits = {customer_id: likeness.read(fields) for customer_id, fields in rows}
+    found = [
+        (pair, likeness.compare(traits[pair[0]], traits[pair[1]]))
+        for pair in pairs
+        if pair[0] in traits and pair[1] in traits
+    ]
+    listed = [(pair, like) for pair, like in found if like.score >= likeness.LISTED]
+    separated = sql.select_separated([pair for pair, _ in listed]) if listed else set()
+    PossibleDuplicate.objects.bulk_create(
+        [
+            PossibleDuplicate(
+                one_id=one_id, other_id=other_id, score=round(like.score, 1), reasons=like.reasons
+            )
+            for (one_id, other_id), like in listed
+            if (one_id, other_id) not in separated
+        ],
+        update_conflicts=True,
+        unique_fields=["one", "other"],
+        update_fields=["score", "reasons"],
+    )
+
+
+def open_pairs() -> QuerySet[PossibleDuplicate]:
+    """Return the pairs that wait for a decision: both are there and are two."""
+    return PossibleDuplicate.objects.filter(
+        dismissed_at=None, one__merged_into=None, other__merged_into=None
+    ).select_related("one", "other")
+
+
+def dismiss(pairs: Iterable[PossibleDuplicate], by: str) -> int:
+    """Note that these are two people each; they are not suggested again."""
+    rows = PossibleDuplicate.objects.filter(pk__in=[pair.pk for pair in pairs], dismissed_at=None)
+    return rows.update(dismissed_at=clock.now(), dismissed_by=by)
+
+
+def forget(customer_ids: Iterable[int]) -> None:
+    """Remove what is noted of these customers."""
+    sql.forget_customers(sorted(customer_ids))
