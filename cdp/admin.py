@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 from cdp import (
     audience,
     consent_pages,
+    duplicates,
     erasure,
     identity_pages,
     profile,
@@ -41,6 +42,7 @@ __all__ = [
     "CustomerFieldPages",
     "CustomerPages",
     "consent_pages",
+    "duplicates",
     "export_pages",
     "segment_pages",
     "staff",

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
@@ -181,7 +182,7 @@ class PossibleDuplicateViewSet(
     def get_queryset(self) -> QuerySet[PossibleDuplicate]:
         return duplicates.open_pairs()
 
-    @extend_schema(request=None, responses={202: None})
+    @extend_schema(request=None, responses=OpenApiTypes.OBJECT)
     @action(detail=False, methods=["post"])
     def find(self, request: Request) -> Response:
         """Look for duplicates, in the background. 409 `busy` while that is under way."""
@@ -189,7 +190,7 @@ class PossibleDuplicateViewSet(
             duplicates.start()
         except duplicates.BusyError as error:
             raise apikit.Conflict(str(error), "busy") from error
-        return Response(status=status.HTTP_202_ACCEPTED)
+        return Response({"state": "looking"})
 
     @extend_schema(request=None, responses=MergeSerializer)
     @action(detail=True, methods=["post"])

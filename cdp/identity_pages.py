@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 
 from cdp import identities, profile
 from cdp.identities import Preview
-from customers import adminkit, fields, forms, lookups, merging, unmerging
+from customers import adminkit, fields, forms, lookups, masking, merging, unmerging
 from customers.models import Customer, CustomerField, Merge
 from customers.unmerging import CannotSeparateError, Split
 
@@ -106,13 +106,17 @@ def _shown(preview: Preview) -> list[ShownValue]:
     known = fields.known()
     shown = []
     for name, *values in preview.values:
-        field = known.get(name) or CustomerField(name=name)
+        field = known.get(name) or CustomerField(name=name, label="")
         shown.append(ShownValue(field, *_displayed(field, values)))
     return shown
 
 
 def _displayed(field: CustomerField, values: Iterable[Any]) -> list[str]:
-    return ["–" if value is None else forms.display(field, value) for value in values]
+    """Return values as people read them, masked for those who may not see them."""
+    mask = masking.current()
+    if mask.hides(field.name):
+        return ["–" if value is None else masking.MASK for value in values]
+    return ["–" if value is None else mask.text(forms.display(field, value)) for value in values]
 
 
 def _kind(kind: str) -> tuple[str, str]:
@@ -153,7 +157,7 @@ def joined(one: Customer, other: Customer) -> dict[str, Any]:
     known = fields.known()
     values = []
     for name in sorted(together):
-        field = known.get(name) or CustomerField(name=name)
+        field = known.get(name) or CustomerField(name=name, label="")
         of_each = [source.get(name) for source in (survivor.fields, absorbed.fields, together)]
         values.append((field, *_displayed(field, of_each)))
     return {

@@ -21,16 +21,17 @@ _NAMES: Final[Mapping[str, frozenset[str]]] = {
 }
 _ROLE: Final = {name: role for role, names in _NAMES.items() for name in names}
 LISTED: Final = 11.0  # the score from which two are listed
-_CLOSE: Final = 0.86  # likeness of two words that differ by a slip of the pen
-_NEAR: Final = 0.74
-# How much it tells if two are (alike, nearly alike, different), in powers of two, roughly.
+_HARDLY: Final = 0.95  # likeness of two words that differ by a slip of the pen
+_NEARLY: Final = 0.86
+_SAME, _SLIP, _SIMILAR, _DIFFERENT = range(4)  # degrees of likeness
+# How much it tells if two are alike to each degree, in powers of two, roughly.
 _WEIGHTS: Final = {
-    "given": (5.0, 2.5, -2.5),
-    "last": (6.0, 3.0, -3.0),
-    "birth": (9.0, 5.0, -5.0),
-    "postcode": (4.0, 2.0, -1.5),
-    "street": (6.0, 3.0, -1.0),
-    "city": (3.0, 1.5, -1.0),
+    "given": (5.0, 4.5, 2.5, -2.5),
+    "last": (6.0, 5.5, 3.0, -3.0),
+    "birth": (9.0, 5.0, 5.0, -5.0),
+    "postcode": (4.0, 2.0, 2.0, -1.5),
+    "street": (6.0, 5.5, 3.0, -1.0),
+    "city": (3.0, 2.5, 1.5, -1.0),
 }
 
 
@@ -134,8 +135,8 @@ def compare(one: Traits, other: Traits) -> Likeness:
             score += LISTED
             reasons.append(text)
     score += _compare_names(one, other, reasons)
-    score += _add("birth", _dates(one.birth, other.birth), reasons, "birth date")
-    score += _add("postcode", _codes(one.postcode, other.postcode), reasons, "postcode")
+    score += _add("birth", _digits(one.birth, other.birth), reasons, "birth date")
+    score += _add("postcode", _digits(one.postcode, other.postcode), reasons, "postcode")
     score += _add("street", _words(one.street, other.street), reasons, "street")
     score += _add("city", _words(one.city, other.city), reasons, "city")
     is_shared = any(reason in ("same e-mail", "same phone") for reason in reasons)
@@ -155,15 +156,15 @@ def _compare_names(one: Traits, other: Traits, reasons: list[str]) -> float:
 
 
 def _worth(degree: int | None) -> int:
-    return 0 if degree is None else 2 - degree
+    return 0 if degree is None else _DIFFERENT - degree
 
 
 def _add(what: str, degree: int | None, reasons: list[str], text: str) -> float:
-    """Return the weight of a degree: 0 alike, 1 nearly, 2 different, None not known."""
+    """Return the weight of a degree; None: it is not known of both."""
     if degree is None:
         return 0.0
-    if degree < 2:
-        reasons.append(f"{'same' if degree == 0 else 'similar'} {text}")
+    if degree < _DIFFERENT:
+        reasons.append(f"{'same' if degree == _SAME else 'similar'} {text}")
     return _WEIGHTS[what][degree]
 
 
@@ -171,32 +172,19 @@ def _words(one: str, other: str) -> int | None:
     if not one or not other:
         return None
     if one == other:
-        return 0
+        return _SAME
     likeness = jaro_winkler(one, other)
-    return 0 if likeness > 0.95 else 1 if likeness > _CLOSE else 2
+    return _SLIP if likeness > _HARDLY else _SIMILAR if likeness > _NEARLY else _DIFFERENT
 
 
-def _dates(one: str, other: str) -> int | None:
+def _digits(one: str, other: str) -> int | None:
+    """Compare dates or codes: one digit may differ, or stand elsewhere, as day and month may."""
     if not one or not other:
         return None
     if one == other:
-        return 0
+        return _SAME
     differing = sum(a != b for a, b in zip(one, other, strict=False)) + abs(len(one) - len(other))
-    return 1 if differing <= 1 or _is_swapped(one, other) else 2
-
-
-def _codes(one: str, other: str) -> int | None:
-    if not one or not other:
-        return None
-    if one == other:
-        return 0
-    differing = sum(a != b for a, b in zip(one, other, strict=False)) + abs(len(one) - len(other))
-    return 1 if differing <= 1 or _is_swapped(one, other) else 2
-
-
-def _is_swapped(one: str, other: str) -> bool:
-    """Whether the same digits stand in another order, such as day and month."""
-    return sorted(one) == sorted(other)
+    return _SIMILAR if differing <= 1 or sorted(one) == sorted(other) else _DIFFERENT
 
 
 @lru_cache(maxsize=100_000)
