@@ -120,10 +120,9 @@ def _sound(word: str) -> str:
 
 
 _CODES: Final = {
-    c: code
-    for code, letters in enumerate(("bfpv", "cgjkqsxz", "dt", "l", "mn", "r"), 1)
-    for c in letters
-    for code in (str(code),)
+    letter: str(number)
+    for number, letters in enumerate(("bfpv", "cgjkqsxz", "dt", "l", "mn", "r"), 1)
+    for letter in letters
 }
 
 
