@@ -13,7 +13,17 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from customers import apikit, definitions, identity, upserts
+from customers import (
+    apikit,
+    clock,
+    definitions,
+    filters,
+    identity,
+    indexing,
+    masking,
+    search,
+    upserts,
+)
 from customers import fields as customer_fields
 from customers.models import Customer, CustomerField, Erasure, FieldChange, Identifier, Merge
 
@@ -23,7 +33,10 @@ MAX_ITEMS = 10_000  # of one bulk request
 class CustomerFieldSerializer(apikit.StrictModelSerializer):
     class Meta:
         model = CustomerField
-        fields = ["name", "type", "label", "description", "is_personal", "created_at"]
+        fields = [
+            *("name", "type", "label", "description", "is_personal", "display", "group"),
+            *("position", "in_list", "in_filters", "is_indexed", "created_at"),
+        ]
         extra_kwargs = {"type": {"required": True}, "is_personal": {"required": False}}
 
     def validate_name(self, name: str) -> str:
@@ -54,7 +67,12 @@ class CustomerFieldViewSet(viewsets.ModelViewSet):
                 definitions.retype(field, new_type)
             except definitions.HasValuesError as error:
                 raise apikit.Conflict(str(error), "has_values") from error
+        self.perform_create(serializer)
+
+    def perform_create(self, serializer: Any) -> None:
         serializer.save()
+        if "is_indexed" in serializer.validated_data:
+            indexing.ask()
 
     def perform_destroy(self, instance: CustomerField) -> None:
         """Remove the field and the values that customers have of it."""
@@ -179,9 +197,15 @@ class FieldChangeSerializer(apikit.StrictModelSerializer):
 
 
 class CustomerFilters(apikit.StrictFilterSet):
-    """Besides these, `field.NAME=VALUE`: customers who have that value, or none if it is empty."""
+    """Besides these, `field.NAME=VALUE`: customers who have that value, or none if it is empty.
 
-    prefixes = ("field.",)
+    And `field.NAME[OP]=VALUE` with an operator of the field's type, as in `[at_least]`.
+    """
+
+    prefixes = (filters.PREFIX,)
+    q = django_filters.CharFilter(
+        method="by_words", help_text="Words of names, a CustomerId, an e-mail or a phone."
+    )
     customer_id = django_filters.CharFilter(method="by_customer_id")
     email = django_filters.CharFilter(method="by_email")
     identifier = django_filters.CharFilter(method="by_identifier", help_text="KIND:VALUE")
@@ -202,22 +226,21 @@ class CustomerFilters(apikit.StrictFilterSet):
             raise apikit.refuse(name, "Write KIND:VALUE, as in phone:+41791234567.")
         return _known_as(found, kind, text)
 
+    def by_words(self, found: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
+        return found.filter(id__in=search.find(value))
+
     def filter_queryset(self, queryset: QuerySet[Customer]) -> QuerySet[Customer]:
         found: QuerySet[Customer] = super().filter_queryset(queryset)
-        wanted = {k: v for k, v in self.data.items() if k.startswith("field.")}
-        known = customer_fields.known() if wanted else {}
-        for parameter, raw in wanted.items():
-            name = parameter.removeprefix("field.")
-            values, problems = upserts.read_values({name: raw}, known)
-            if problems:
-                raise apikit.refuse(parameter[:100], problems[0].detail, problems[0].code)
-            has_none = values[name] is None
-            found = (
-                found.exclude(fields__has_key=name)
-                if has_none
-                else found.filter(fields__contains=values)
-            )
-        return found
+        if not any(name.startswith(filters.PREFIX) for name in self.data):
+            return found
+        mask = masking.current()
+        known = {n: f for n, f in customer_fields.known().items() if not mask.hides(n)}
+        wanted, problems = filters.read(self.data.items(), known)
+        if problems:
+            first = problems[0]
+            raise apikit.refuse(first.parameter[:100], str(first), first.code)
+        passing: QuerySet[Customer] = filters.apply(found, wanted, clock.now())
+        return passing
 
 
 def _known_as(found: QuerySet[Customer], kind: str, value: str) -> QuerySet[Customer]:
@@ -253,7 +276,11 @@ class CustomerViewSet(
     def list(self, request: Request) -> Response:
         """Customers, the newest first. `field.NAME=VALUE` finds those who have that value.
 
-        An empty VALUE finds those who have none. Values are compared exactly.
+        An empty VALUE finds those who have none. `field.NAME[OP]=VALUE` compares otherwise: texts
+        by is_not, one_of, none_of (commas), contains, not_contains, starts_with, ends_with;
+        numbers by is_not, one_of, at_least, at_most, more_than, less_than; datetimes by from, to,
+        before, after, in_last, not_in_last (days); all by exists and missing (true). Case does
+        not count. `field.@first_seen[…]` and `field.@last_seen[…]` tell when somebody was seen.
         """
         return super().list(request)
 

@@ -1,8 +1,13 @@
 """Changing what customer fields there are, without leaving values that nobody can read."""
 
-from django.db import models, transaction
+from decimal import Decimal
+from typing import Any, NamedTuple
 
-from customers import fields
+from django.db import models, transaction
+from django_q.tasks import async_task
+
+from customers import exact, fields, sql
+from customers.fields import Value
 from customers.models import Customer, CustomerField, FieldType
 
 CHUNK = 5_000  # customers cleared in one transaction
@@ -23,6 +28,76 @@ def retype(field: CustomerField, new_type: FieldType) -> None:
     field.save()
 
 
+class Conversion(NamedTuple):
+    """What giving a field another type would do to the values that customers have of it."""
+
+    kept: int
+    lost: int
+    examples: list[tuple[str, int]]  # values that would be lost, with their customers
+    changed: list[tuple[str, Value]]  # values and what would become of them
+
+
+def check_retype(field: CustomerField, new_type: str) -> Conversion:
+    """Say what would become of the values of a field if its type changed; nothing is written."""
+    target = CustomerField(name=field.name, type=new_type)
+    found = Conversion(0, 0, [], [])
+    for json, count in sql.select_values(field.name):
+        value = exact.loads(json)
+        converted = _converted(target, value)
+        if converted is None:
+            found.examples.append((as_text(value), count))
+            found = found._replace(lost=found.lost + count)
+        else:
+            found.changed.append((as_text(value), converted))
+            found = found._replace(kept=found.kept + count)
+    return found
+
+
+def start_retype(field: CustomerField, new_type: str, *, source: str) -> None:
+    """Give a field another type; the queue converts its values.
+
+    A value that does not fit is cleared, and stays in the history of its customer.
+    """
+    with transaction.atomic():
+        field.type = new_type
+        field.indexed_at = None
+        field.save(update_fields=["type", "indexed_at"])
+        async_task("customers.definitions.convert", field.pk, source)
+        if field.is_indexed:
+            async_task("customers.indexing.follow")
+
+
+def convert(field_id: int, source: str) -> None:
+    """Convert the values of a field to its type, or clear them; a task of the queue.
+
+    Works in chunks that commit; it may run again.
+    """
+    field = CustomerField.objects.filter(pk=field_id).first()
+    last_id = 0
+    while field and (ids := _next_ids(field.name, last_id)):
+        with transaction.atomic():
+            rows = Customer.objects.filter(pk__in=ids, fields__has_key=field.name)
+            held = rows.order_by("pk").select_for_update(no_key=True).values_list("pk", "fields")
+            values = {pk: {field.name: _converted(field, own[field.name])} for pk, own in held}
+            fields.set_values(values, source=source)
+        last_id = ids[-1]
+
+
+def _converted(field: CustomerField, value: Any) -> Value:
+    """A stored value as a value of the field's type; None if it does not fit."""
+    try:
+        return fields.parse_value(field, as_text(value))
+    except fields.FieldValueError:
+        return None
+
+
+def as_text(value: Any) -> str:
+    """Write a stored value so that a field of any type may read it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
 def delete(field: CustomerField, *, source: str) -> None:
     """Remove a field and its values, recorded as cleared by `source`.
 
@@ -31,7 +106,14 @@ def delete(field: CustomerField, *, source: str) -> None:
     """
     _clear(field.name, source)
     field.delete()
+    if field.is_indexed:
+        async_task("customers.indexing.follow")
     _clear(field.name, source)  # what others wrote meanwhile
+
+
+def has_values(field: CustomerField) -> bool:
+    """Say whether any customer has a value of the field; at once, if they were counted."""
+    return bool(field.holders) or _holders(field.name).exists()
 
 
 def _holders(name: str) -> models.QuerySet[Customer]:

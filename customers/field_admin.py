@@ -7,14 +7,12 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from customers import adminkit, definitions, sql
+from customers import adminkit, definitions, indexing, masking, usage
 from customers.adminkit import Button, Empty, ProductAdmin, Use
-from customers.models import Customer, CustomerField, FieldType, ImportKind
-
-SAMPLE = 50_000  # customers that are looked at to say how many have a value
+from customers.models import CustomerField, FieldType, ImportKind
 
 
 class CustomerFieldChangeList(ChangeList):
@@ -24,23 +22,31 @@ class CustomerFieldChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        total, count_by_name = _value_counts()
-        uses = self.model_admin.uses([field.name for field in self.result_list])
-        for field in self.result_list:
-            count = min(count_by_name.get(field.name, 0), total)
-            field.filled = (count, round(100 * count / total) if total else 0)
+        shown: list[Any] = list(self.result_list)
+        usage_of = usage.of(shown)
+        uses = self.model_admin.uses([field.name for field in shown])
+        for field in shown:
+            field.usage = usage_of[field.name]
             field.uses = uses.get(field.name, [])
+        self.result_list = shown
 
 
 class CustomerFieldAdmin(ProductAdmin):
     """The properties customers may have. Name and type are free until somebody has a value."""
 
-    list_display: Any = ("shown_label", "shown_type", "filled", "used_in", "personal")
+    list_display: Any = (
+        *("shown_label", "shown_type", "filled", "shown_examples", "used_in", "personal"),
+    )
+    list_filter = ("type", "is_personal", "in_list", "is_indexed")
     search_fields = ("name", "label")
     search_help_text = "Label or name"
     ordering = ("name",)
     actions = None
-    fields = ("name", "type", "label", "description", "is_personal")
+    fieldsets = (
+        ("What it is", {"fields": ("name", "type", "label", "description", "is_personal")}),
+        ("How it is shown", {"fields": ("display", "group", "position")}),
+        ("In the list of customers", {"fields": ("in_list", "in_filters", "is_indexed")}),
+    )
     radio_fields: ClassVar[Any] = {"type": admin.HORIZONTAL}
     empty = Empty(
         "list_alt",
@@ -73,8 +79,17 @@ class CustomerFieldAdmin(ProductAdmin):
         return adminkit.badge(field.get_type_display(), icon=TYPE_ICONS[FieldType(field.type)])
 
     @admin.display(description="Customers with a value")
-    def filled(self, field: Any) -> SafeString:
-        return adminkit.share(*field.filled)
+    def filled(self, field: Any) -> SafeString | str:
+        if field.usage.holders is None:
+            return "Being counted …"
+        if not field.usage.holders:
+            return adminkit.badge("Never seen")
+        return adminkit.share(field.usage.holders, field.usage.percent)
+
+    @admin.display(description="For example")
+    def shown_examples(self, field: Any) -> str:
+        hidden = masking.current().hides(field.name)
+        return masking.MASK if hidden else ", ".join(field.usage.examples) or "–"
 
     @admin.display(description="Used in", empty_value="–")
     def used_in(self, field: Any) -> SafeString | None:
@@ -84,21 +99,72 @@ class CustomerFieldAdmin(ProductAdmin):
     def personal(self, field: CustomerField) -> SafeString | str:
         return adminkit.badge("Personal", "accent", "lock") if field.is_personal else ""
 
+    def get_urls(self) -> list[URLPattern]:
+        retype = path(
+            "<int:field_id>/retype/",
+            self.admin_site.admin_view(self.retype_view),
+            name="customers_customerfield_retype",
+        )
+        return [retype, *super().get_urls()]
+
     def get_readonly_fields(
         self, request: HttpRequest, obj: CustomerField | None = None
     ) -> tuple[str, ...]:
-        return ("name", "type") if obj and _has_values(obj) else ()
+        return ("name", "type") if obj and definitions.has_values(obj) else ()
 
     def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
         obj = options.get("obj")
-        if obj and _has_values(obj):
-            context["locked"] = "Customers have values in this field: its name and type stay."
+        if obj:
+            context["field"] = obj
+            context["uses"] = self.uses([obj.name]).get(obj.name, [])
+            context["is_locked"] = "name" in self.get_readonly_fields(request, obj)
+            context["may_change"] = self.has_change_permission(request, obj)
         return super().render_change_form(request, context, **options)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: object) -> None:
+        if obj.position is None:
+            obj.position = CustomerField._meta.get_field("position").default
+        super().save_model(request, obj, form, bool(change))
+        if {"is_indexed", "type"} & {*form.changed_data}:
+            indexing.ask()
+
+    def retype_view(self, request: HttpRequest, field_id: int) -> HttpResponse:
+        """Show what another type would do to the values there are; then convert them."""
+        field = adminkit.row_or_404(CustomerField, str(field_id))
+        if not self.has_change_permission(request, field):
+            raise PermissionDenied
+        wanted = request.POST.get("type") or request.GET.get("type", "")
+        uses = self.uses([field.name]).get(field.name, [])
+        is_other = wanted in FieldType.values and wanted != field.type
+        if request.method == "POST" and is_other and not uses:
+            definitions.start_retype(field, wanted, source=_retyped_by(request))
+            adminkit.log(request, field, f"Type changed to {wanted}")
+            messages.success(request, "The values are being converted. You can leave this page.")
+            return adminkit.redirect(reverse("admin:customers_customerfield_changelist"))
+        context = {
+            "field": field,
+            "uses": uses,
+            "wanted": wanted,
+            "types": [choice for choice in FieldType.choices if choice[0] != field.type],
+            "check": definitions.check_retype(field, wanted) if is_other and not uses else None,
+            "wanted_label": FieldType(wanted).label if is_other else "",
+            "is_masked": masking.current().hides(field.name),
+        }
+        return adminkit.page(
+            request,
+            "customers/retype_field.html",
+            context,
+            title="Change the type",
+            model=CustomerField,
+            original=field,
+        )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         control = super().formfield_for_dbfield(db_field, request, **options)
         if db_field.name == "is_personal":
             control.help_text = "Marks what tells who somebody is."
+        if db_field.name == "position":
+            control.required = False
         return control
 
     def uses(self, names: Sequence[str]) -> dict[str, list[Use]]:
@@ -121,7 +187,7 @@ class CustomerFieldAdmin(ProductAdmin):
         context = {
             "field": field,
             "uses": uses,
-            "count": _value_counts()[1].get(field.name, 0),
+            "count": usage.of([field])[field.name].holders,
             "is_wrong": request.method == "POST",
         }
         return adminkit.page(
@@ -142,12 +208,5 @@ TYPE_ICONS = {
 }
 
 
-def _value_counts() -> tuple[int, dict[str, int]]:
-    """Count customers, and for each field those with a value; from a sample if they are many."""
-    total = adminkit.count_rows(Customer)
-    percent = min(100.0, 100.0 * SAMPLE / total) if total else 100.0
-    return total, sql.count_values(percent)
-
-
-def _has_values(field: CustomerField) -> bool:
-    return Customer.objects.filter(fields__has_key=field.name).exists()
+def _retyped_by(request: HttpRequest) -> str:
+    return f"{adminkit.actor(request)}, who changed the type of the field"

@@ -123,24 +123,28 @@ def _shown(field: CustomerField, value: Any) -> str:
 
 
 def display(field: CustomerField | None, value: Any) -> str:
+    """Write a stored value as `plain` does, masked if whoever looks may not see it."""
+    mask = masking.current()
+    if value is not None and field is not None and mask.hides(field.name):
+        return masking.MASK
+    return mask.text(plain(field, value))
+
+
+def plain(field: CustomerField | None, value: Any) -> str:
     """Write a stored value for reading: 5'000, Yes, 22.11.2026 14:05; a midnight as a date.
 
     The field says how: as an amount of money, a date without its time, digits without marks.
-    Masked if whoever looks may not see it.
     """
-    mask = masking.current()
     shown_as = field.display if field else Display.PLAIN
     if value is None:
         return "–"
-    if field is not None and mask.hides(field.name):
-        return masking.MASK
     if isinstance(value, bool):
         return "Yes" if value else "No"
     if isinstance(value, int | Decimal):
         return _number(value, shown_as)
     if field is not None and field.type == FieldType.DATETIME:
-        return _moment(value, is_day=shown_as == Display.DATE)
-    return mask.text(str(value))
+        return _moment(str(value), is_day=shown_as == Display.DATE)
+    return str(value)
 
 
 def local(value: datetime) -> datetime:

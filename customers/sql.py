@@ -591,19 +591,30 @@ def limit_time(milliseconds: int) -> None:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
 
 
-def count_values(percent: float) -> dict[str, int]:
-    """Count for each field the customers who have a value, from a sample of so many percent.
-
-    100 counts everyone; else the result is scaled up.
-    """
+def count_values() -> dict[str, int]:
+    """Count for each name of a field the customers who have a value. Reads all customers."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT name, round(count(*) * 100.0 / %(percent)s)::bigint
-            FROM customers_customer TABLESAMPLE SYSTEM (%(percent)s), jsonb_object_keys(fields) name
+            SELECT name, count(*)
+            FROM customers_customer, jsonb_object_keys(fields) AS name
             WHERE merged_into_id IS NULL
             GROUP BY name
-            """,
-            {"percent": percent},
+            """
         )
         return dict(cursor.fetchall())
+
+
+def select_values(name: str) -> list[tuple[str, int]]:
+    """Return the distinct values of a field as JSON text, and how many customers have each."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT (fields -> %(name)s)::text, count(*)
+            FROM customers_customer
+            WHERE merged_into_id IS NULL AND fields ? %(name)s
+            GROUP BY 1 ORDER BY 2 DESC, 1
+            """,
+            {"name": name},
+        )
+        return cursor.fetchall()

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from cdp import figures, navigation, roles
 from cdp.models import ApiKey
-from customers import search
+from customers import definitions, search, usage
 from customers.models import Customer, CustomerField, FieldChange, Import
 from events import imports as event_imports
 from events import inbox
@@ -335,6 +335,51 @@ def test_field_with_values_keeps_its_name_and_type(staff, make_customer, make_fi
     staff.post(address, {"name": "town", "type": "number", "label": "City"})
     field.refresh_from_db()
     assert (field.name, field.type, field.label) == ("city", "string", "City")
+
+
+def test_type_of_a_field_changes_after_a_look_at_what_is_lost(
+    transactional_db, staff, make_customer, make_field
+):
+    field = make_field("points")
+    for number, value in enumerate(("12", "1.50", "many", "many")):
+        make_customer(f"C{number}", fields={"points": value})
+    address = f"/admin/customers/customerfield/{field.pk}/retype/"
+    text = staff.get(address, {"type": "number"}).content.decode()
+    assert "2 of the values cannot become a Number" in text
+    assert "many" in text
+    assert Customer.objects.get(external_id="C0").fields == {"points": "12"}
+    staff.post(address, {"type": "number"})
+    definitions.convert(field.pk, "Anna")
+    values = {c.external_id: c.fields.get("points") for c in Customer.objects.all()}
+    assert values == {"C0": 12, "C1": Decimal("1.50"), "C2": None, "C3": None}
+    lost = FieldChange.objects.get(customer__external_id="C2")
+    assert lost.changes == {"points": ["many", None]}
+
+
+def test_type_of_a_field_that_a_segment_uses_stays(staff, make_field, make_segment):
+    field = make_field("city")
+    make_segment({"field": "city", "op": "is", "value": "Bern"})
+    address = f"/admin/customers/customerfield/{field.pk}/retype/"
+    assert "in use" in staff.get(address, {"type": "number"}).content.decode()
+    staff.post(address, {"type": "number"})
+    field.refresh_from_db()
+    assert field.type == "string"
+
+
+def test_viewer_may_not_change_a_type(member, make_field):
+    field = make_field("city")
+    client = member("Viewer")
+    address = f"/admin/customers/customerfield/{field.pk}/retype/"
+    assert client.post(address, {"type": "number"}).status_code == 403
+
+
+def test_kept_figures_of_fields_are_counted_by_the_queue(make_customer, make_field):
+    make_field("city")
+    make_field("plan")
+    make_customer("C1", fields={"city": "Bern"})
+    usage.refresh()
+    city, plan = CustomerField.objects.order_by("name")
+    assert (city.holders, city.examples, plan.holders) == (1, ["Bern"], 0)
 
 
 def test_list_of_fields_says_who_has_a_value_and_what_uses_it(

@@ -3,6 +3,7 @@ from decimal import Decimal
 import pytest
 
 from customers import changes
+from customers import search as words
 from customers.models import Change, Customer, CustomerField, FieldChange, Identifier
 
 pytestmark = pytest.mark.django_db
@@ -139,6 +140,25 @@ def test_customers_are_filtered_by_values(api, make_field, make_customer):
     assert (status, attrs(answer)) == (400, {"field.age": "not_a_number"})
     status, answer = api.get("/api/customers/?field.aeg=40")
     assert 'Did you mean "age"?' in answer["errors"][0]["detail"]
+
+
+def test_customers_are_found_by_comparing_fields_and_by_words(api, make_customer, make_field):
+    make_field("age", "number")
+    make_field("city")
+    ann = make_customer("ann", fields={"age": 40, "city": "Zürich"})
+    bob = make_customer("bob", fields={"age": 30, "city": "Bern"})
+    words.rebuild()
+    for query, found in (
+        ("field.age[at_least]=35", [ann.pk]),
+        ("field.city[contains]=ER&field.age[at_most]=30", [bob.pk]),
+        ("field.city[one_of]=bern,zürich", [bob.pk, ann.pk]),
+        ("field.@last_seen[missing]=true", [bob.pk, ann.pk]),
+        ("q=zurich", [ann.pk]),
+        ("q=xyz&field.city[starts_with]=z", []),
+    ):
+        assert ids(api.get(f"/api/customers/?{query}")) == found, query
+    status, answer = api.get("/api/customers/?field.age[contains]=4")
+    assert (status, attrs(answer)) == (400, {"field.age[contains]": "unknown_op"})
 
 
 def test_customers_are_filtered_by_time(api, make_customer):
