@@ -1,8 +1,12 @@
 """Customers as a CRM knows them, for measuring pages: names, addresses, devices, a history."""
 
+from django.contrib.auth.models import User
 from django.db import connection
+from django.test import Client
 
 from bench import ground
+from customers import indexing, search
+from customers.models import CustomerField
 from segments import definitions, filling
 from segments.models import Segment
 
@@ -17,14 +21,13 @@ FIELDS = {
 
 def populate(customers: int, events: int) -> None:
     """Fill an empty database: customers, identifiers, provenance, events and three segments."""
-    from customers.models import CustomerField
-
     CustomerField.objects.bulk_create(CustomerField(name=n, type=t) for n, t in FIELDS.items())
     with connection.cursor() as cursor:
         cursor.execute("SELECT setseed(0.42)")
         cursor.execute(CUSTOMERS, {"customers": customers})
         cursor.execute(IDENTIFIERS)
         cursor.execute(HISTORY)
+    search.rebuild()
     ground.make_events(customers, events)
     for key, rule in SEGMENTS.items():
         definitions.save(Segment(key=key, name=key.title(), rule=rule))
@@ -33,6 +36,19 @@ def populate(customers: int, events: int) -> None:
         pass
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
+
+
+def index(*names: str) -> None:
+    """Give these fields their index."""
+    CustomerField.objects.filter(name__in=names).update(is_indexed=True)
+    indexing.follow()
+
+
+def client() -> Client:
+    """A browser of a superuser."""
+    made = Client(headers={"host": "localhost"})
+    made.force_login(User.objects.create_superuser("bench"))
+    return made
 
 
 SEGMENTS = {

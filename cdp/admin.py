@@ -25,7 +25,7 @@ from cdp import (
     work,
 )
 from cdp.exports import pages as export_pages
-from customers import adminkit, changes, customer_list, filters
+from customers import adminkit, changes, customer_list, field_page, filters
 from customers.admin import CustomerAdmin, SelectFilter
 from customers.adminkit import Use
 from customers.customer_list import Chip
@@ -89,6 +89,11 @@ class CustomerPages(CustomerAdmin):
             path("save-segment/", wrap(self.save_segment), name="customers_customer_save_segment"),
             path("add-to-segment/", wrap(self.add_members), name="customers_customer_add_members"),
             path("<int:customer_id>/", wrap(self.profile), name="customers_customer_profile"),
+            path(
+                "<int:customer_id>/field/<int:field_id>/",
+                wrap(self.field),
+                name="customers_customer_field",
+            ),
             path(
                 "<int:customer_id>/timeline/",
                 wrap(self.timeline),
@@ -203,6 +208,7 @@ class CustomerPages(CustomerAdmin):
             "event_types": profile.event_types(customer),
             "page": timeline.page(customer.pk),
             "may_change": self.has_change_permission(request, customer),
+            "may_add_to_segment": self.has_segment_permission(request),
             "may_erase": self.has_delete_permission(request),
         }
         return adminkit.page(
@@ -213,6 +219,15 @@ class CustomerPages(CustomerAdmin):
             model=Customer,
             original=customer,
         )
+
+    def field(self, request: HttpRequest, customer_id: int, field_id: int) -> HttpResponse:
+        """Show one value with its history, where it is edited, cleared or restored."""
+        customer = self._customer(request, customer_id)
+        if customer.merged_into_id:
+            return adminkit.redirect(adminkit.customer_url(customer.merged_into_id))
+        field = adminkit.row_or_404(CustomerField, str(field_id))
+        may_change = self.has_change_permission(request, customer)
+        return field_page.show(request, customer, field, may_change=may_change)
 
     def timeline(self, request: HttpRequest, customer_id: int) -> HttpResponse:
         """Answer with the next lines of the timeline, for the button and the filter."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db.models import Count, Max, Q, Sum
 
-from customers import contacts, fields, forms, masking
+from customers import columns, fields, forms, masking
 from customers.models import Customer, CustomerField, FieldChange, Identifier
 from events import amounts
 from events.models import Event
@@ -33,6 +33,8 @@ class ShownField(NamedTuple):
     source: str
     at: datetime | None
     previous: str
+    href: str = ""  # where the value leads: a mailbox, a phone, a page
+    may_open: bool = False  # its page, with its history
 
 
 class Purchases(NamedTuple):
@@ -51,10 +53,12 @@ def field_groups(customer: Customer) -> list[tuple[str, list[ShownField]]]:
         _shown(known.get(name) or CustomerField(name=name, label=""), value, origins.get(name))
         for name, value in customer.fields.items()
     ]
-    shown.sort(key=lambda one: str(one.field).lower())
-    contact = [one for one in shown if contacts.is_contact(one.field.name)]
-    others = [one for one in shown if not contacts.is_contact(one.field.name)]
-    return [(title, group) for title, group in (("Contact", contact), ("Other", others)) if group]
+    order = {field.name: place for place, field in enumerate(columns.in_order(known.values()))}
+    shown.sort(key=lambda one: (order.get(one.field.name, len(order)), one.field.name))
+    groups: dict[str, list[ShownField]] = {}
+    for one in shown:
+        groups.setdefault(columns.group(one.field), []).append(one)
+    return [*groups.items()]
 
 
 def _origins(customer: Customer) -> dict[str, tuple[str, datetime, Any]]:
@@ -72,7 +76,16 @@ def _shown(
 ) -> ShownField:
     source, at, old = origin or ("", None, None)
     previous = forms.display(field, old) if old is not None else ""
-    return ShownField(field, forms.display(field, value), source, at, previous)
+    is_hidden = masking.current().hides(field.name)
+    return ShownField(
+        field,
+        forms.display(field, value),
+        source,
+        at,
+        previous,
+        "" if is_hidden else forms.address(field, value),
+        may_open=field.pk is not None and not is_hidden,
+    )
 
 
 def empty_fields(customer: Customer) -> list[CustomerField]:

@@ -305,6 +305,60 @@ def test_profile_says_where_a_value_came_from(staff, make_customer, make_field):
     assert "before: Bern" in text
 
 
+def test_single_value_is_set_cleared_and_restored(staff, make_customer, make_field):
+    points = make_field("points", "number")
+    customer = make_customer("C1", fields={"points": 5})
+    address = f"/admin/customers/customer/{customer.pk}/field/{points.pk}/"
+    assert address in staff.get(f"/admin/customers/customer/{customer.pk}/").content.decode()
+
+    def post(**sent):
+        answer = staff.post(address, sent)
+        customer.refresh_from_db()
+        return customer.fields.get("points"), answer
+
+    key = f"value_{points.pk}"
+    assert post(save="1", **{key: "7.5"})[0] == Decimal("7.5")
+    value, answer = post(save="1", **{key: "many"})
+    assert value == Decimal("7.5")
+    assert "is not a number" in answer.content.decode()
+    assert post(clear="1")[0] is None
+    first = FieldChange.objects.filter(customer=customer).order_by("id").first()
+    assert "7.5" in staff.get(address).content.decode()
+    assert post(restore=str(first.id))[0] == Decimal("7.5")
+    assert post(restore="x")[0] == Decimal("7.5")
+    assert FieldChange.objects.filter(customer=customer, source="Anna").count() == 3
+
+
+def test_viewer_sees_the_history_of_a_value_and_cannot_change_it(member, make_customer, make_field):
+    city = make_field("city")
+    customer = make_customer("C1", fields={"city": "Bern"})
+    address = f"/admin/customers/customer/{customer.pk}/field/{city.pk}/"
+    client = member("Viewer")
+    assert client.get(address).status_code == 200
+    assert client.post(address, {"clear": "1"}).status_code == 403
+    secret = make_field("iban", is_personal=True)
+    hidden = f"/admin/customers/customer/{customer.pk}/field/{secret.pk}/"
+    assert client.get(hidden).status_code == 403
+
+
+def test_values_lead_where_they_should_and_nowhere_else(staff, make_customer, make_field):
+    for name, shown_as, value in (
+        ("mail", "email", "a@b.ch"),
+        ("tel", "phone", "+41 79 1"),
+        ("web", "link", "https://b.ch/x"),
+        ("evil", "link", "javascript:alert(1)"),
+    ):
+        make_field(name, display=shown_as)
+        make_customer(name, fields={name: value})
+    text = "".join(
+        staff.get(f"/admin/customers/customer/{customer.pk}/").content.decode()
+        for customer in Customer.objects.all()
+    )
+    for href in ("mailto:a%40b.ch", "tel:+41791", "https://b.ch/x"):
+        assert f'href="{href}"' in text
+    assert 'href="javascript' not in text
+
+
 def test_profile_sums_purchases_less_refunds_in_our_currency(staff, make_customer, make_event):
     customer = make_customer("C1")
     make_event(customer=customer, amount="1234.50")
