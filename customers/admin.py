@@ -146,7 +146,8 @@ class CustomerAdmin(ProductAdmin):
             raise PermissionDenied
         listed: Any = self.get_changelist_instance(request)
         number, is_exact = listed.count()
-        context = {"number": number, "is_exact": is_exact}
+        is_cut = bool(listed.query) and number >= search.FOUND_AT_MOST
+        context = {"number": number, "is_exact": is_exact, "is_cut": is_cut}
         return render(request, "customers/count.html", context)
 
     def get_search_results(

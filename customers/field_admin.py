@@ -110,7 +110,8 @@ class CustomerFieldAdmin(ProductAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: CustomerField | None = None
     ) -> tuple[str, ...]:
-        return ("name", "type") if obj and definitions.has_values(obj) else ()
+        is_fixed = obj and (definitions.has_values(obj) or self.uses([obj.name]))
+        return ("name", "type") if is_fixed else ()
 
     def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
         obj = options.get("obj")

@@ -142,6 +142,14 @@ def test_customers_are_filtered_by_values(api, make_field, make_customer):
     assert 'Did you mean "age"?' in answer["errors"][0]["detail"]
 
 
+def test_field_that_a_rule_compares_keeps_its_type(api, make_field, make_segment):
+    make_field("age", "number")
+    make_segment({"field": "age", "op": "at_least", "value": 18})
+    status, answer = api.patch("/api/customer-fields/age/", {"type": "string"})
+    assert (status, answer["errors"][0]["code"]) == (409, "in_use")
+    assert api.patch("/api/customer-fields/age/", {"type": "number", "group": "Who"})[0] == 200
+
+
 def test_customers_are_found_by_comparing_fields_and_by_words(api, make_customer, make_field):
     make_field("age", "number")
     make_field("city")
