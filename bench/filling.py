@@ -15,6 +15,8 @@ def run(size: Size) -> Iterator[Row]:
     from segments import definitions, filling, memberships
     from segments.models import Segment
 
+    for left in Segment.objects.filter(key__startswith="fill-"):  # by a run that was stopped
+        definitions.delete(left)
     for name in [*RULES][:KINDS]:
         segment = Segment(key=f"fill-{len(name)}", name=name, rule=RULES[name])
         definitions.save(segment)
