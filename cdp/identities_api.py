@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from cdp import identities
 from customers import api as customers_api
 from customers import apikit, identity, merging, unmerging
+from customers.masking import Mask
 from customers.matching import Key
 from customers.models import Customer, Merge
 
@@ -118,7 +119,7 @@ class IdentityActions:
     def undo_preview(self, request: Request, pk: str, merge_id: str) -> Response:
         """What undoing a merge would take along. Nothing happens yet."""
         merge = get_object_or_404(self._merges(), id=int(merge_id))
-        return _previewed(lambda: identities.preview_undo(merge))
+        return _previewed(request, lambda: identities.preview_undo(merge))
 
     @extend_schema(
         parameters=[MERGE_ID], request=None, responses=SeparatedSerializer, filters=False
@@ -135,7 +136,7 @@ class IdentityActions:
         """What an identifier would take along. Nothing happens yet."""
         key = _key(request.query_params)
         customer_id = self.get_object().pk
-        return _previewed(lambda: identities.preview_detach(customer_id, key))
+        return _previewed(request, lambda: identities.preview_detach(customer_id, key))
 
     @extend_schema(request=KeySerializer, responses=SeparatedSerializer, filters=False)
     @detach_preview.mapping.post
@@ -149,6 +150,9 @@ class IdentityActions:
         return unmerging.history(self.get_object())
 
 
+_ENDS = ("now", "stays", "goes")
+
+
 def _key(data: Any) -> Key:
     asked = KeySerializer(data=data)
     asked.is_valid(raise_exception=True)
@@ -156,19 +160,26 @@ def _key(data: Any) -> Key:
     return kind, identity.normalise(kind, value) or value
 
 
-def _previewed(work: Any) -> Response:
+def _previewed(request: Request, work: Any) -> Response:
     try:
         preview = work()
     except unmerging.CannotSeparateError as error:
         raise _conflict(error) from error
-    split = preview.split
+    split, mask = preview.split, Mask(request.user)
+    values = [
+        {
+            "field": name,
+            **{key: mask.value(name, value) for key, value in zip(_ENDS, row, strict=True)},
+        }
+        for name, *row in preview.values
+    ]
     return Response(
         {
             "customer": split.kept_id,
             "separated": split.separated_id or None,
             "identifiers": [{"kind": kind, "value": value} for kind, value in split.identifiers],
             "events": preview.events,
-            "values": [row._asdict() for row in preview.values],
+            "values": values,
         }
     )
 

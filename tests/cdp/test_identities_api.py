@@ -2,10 +2,12 @@
 
 import pytest
 
-from cdp import pipeline
+from cdp import apikeys, pipeline
+from customers.masking import MASK
 from customers.models import Customer
 from tests.cdp.test_identities import picture
 from tests.cdp.test_identities import send as send
+from tests.makers import Api
 
 pytestmark = pytest.mark.django_db
 
@@ -82,3 +84,15 @@ def test_customers_are_joined_by_hand(api, send):
     assert (customer["created"], customer["unchanged"]) == (0, 1)
     for other in (one.pk, 10**9, "x", None):
         assert api.post(path, {"customer": other})[0] == 400
+
+
+def test_preview_masks_personal_values_for_a_key_that_may_not_see_them(send, make_field):
+    make_field("city", is_personal=True)
+    send("identify a1 city=Basel", "track u1 B", "track a1 u1 C")
+    customer = Customer.objects.current().get()
+    path = f"/api/customers/{customer.pk}/merges/{customer.merges.get().id}/undo/"
+    for scopes, city in (({"customers:read"}, MASK), (set(apikeys.ALL_SCOPES), "Basel")):
+        reader = Api(apikeys.create(city, scopes)[1])
+        assert reader.get(path)[1]["values"] == [
+            {"field": "city", "now": city, "stays": None, "goes": city}
+        ]
