@@ -19,7 +19,7 @@ _MARKETING: Final = {
     "activation.destination": ALL,
     "activation.trigger": ALL,
     "activation.delivery": ("view", "change"),
-    "events.eventname": LOOK,
+    "events.eventname": ("view", "change"),
     "events.quarantine": ("view", "change", "delete"),
 }
 _LOOKING: Final = dict.fromkeys(_MARKETING, LOOK)

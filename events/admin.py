@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
@@ -18,7 +19,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from customers import adminkit, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin, ReadOnlyAdmin
-from events import live, quarantine, source_pages, sources, sql
+from events import catalogue, live, quarantine, source_pages, sources, sql
 from events.mail import providers
 from events.models import Event, EventName, Quarantine, Source, SourceKind
 
@@ -211,8 +212,11 @@ def _event_counts() -> tuple[int, dict[int, int]]:
 class EventNameAdmin(ReadOnlyAdmin):
     """The kinds of events that have arrived."""
 
-    list_display = ("shown_name", "counted", "first_seen")
-    list_display_links = None
+    list_display = ("shown_name", "counted", "planned", "first_seen", "last_seen")
+    list_filter = ("is_expected",)
+    actions = ("expect", "not_expect")
+    fields = ("shown_name", "planned", "first_seen", "last_seen", "known_properties")
+    readonly_fields = fields
     search_fields = ("name",)
     search_help_text = "Name"
     ordering = ("name",)
@@ -263,6 +267,40 @@ class EventNameAdmin(ReadOnlyAdmin):
     @admin.display(description="Events")
     def counted(self, name: Any) -> SafeString:
         return adminkit.share(*name.counted)
+
+    @admin.display(description="Plan", ordering="is_expected")
+    def planned(self, name: EventName) -> SafeString | str:
+        if name.is_expected:
+            return adminkit.badge("Expected", "good", "check")
+        if name.is_expected is False or self._has_plan:
+            return adminkit.badge("Unexpected", "warn", "help")
+        return "–"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[EventName]:
+        self._has_plan = catalogue.has_plan()
+        return super().get_queryset(request)
+
+    @admin.display(description="Last seen", ordering="last_seen_at")
+    def last_seen(self, name: EventName) -> SafeString | str:
+        return adminkit.when(name.last_seen_at)
+
+    @admin.display(description="Properties")
+    def known_properties(self, name: EventName) -> SafeString:
+        rows = catalogue.properties([name.pk]).get(name.pk, [])
+        return render_to_string("events/properties.html", {"rows": rows})
+
+    @admin.action(description="These are expected", permissions=["plan"])
+    def expect(self, request: HttpRequest, queryset: QuerySet[EventName]) -> None:
+        count = queryset.update(is_expected=True)
+        messages.success(request, f"{count} in the plan; whatever is not stands out from now on.")
+
+    @admin.action(description="These are not expected", permissions=["plan"])
+    def not_expect(self, request: HttpRequest, queryset: QuerySet[EventName]) -> None:
+        count = queryset.update(is_expected=False)
+        messages.success(request, f"{count} not in the plan. They are taken all the same.")
+
+    def has_plan_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("events.change_eventname"))
 
     @admin.display(description="First seen", ordering="first_seen_at")
     def first_seen(self, name: EventName) -> SafeString | str:

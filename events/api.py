@@ -96,12 +96,23 @@ class PropertySerializer(serializers.Serializer):
 class EventNameSerializer(apikit.StrictModelSerializer):
     """A kind of event; its properties as some of its events have them."""
 
-    first_seen = apikit.UtcDateTimeField(source="first_seen_at")
+    name = serializers.CharField(read_only=True)
+    first_seen = apikit.UtcDateTimeField(source="first_seen_at", read_only=True)
+    last_seen = apikit.UtcDateTimeField(source="last_seen_at", read_only=True, allow_null=True)
+    expected = serializers.BooleanField(
+        source="is_expected",
+        allow_null=True,
+        required=False,
+        help_text="Whether it is in the plan; null: not decided.",
+    )
     properties = serializers.SerializerMethodField()
 
     class Meta:
         model = EventName
-        fields = ["id", "name", "first_seen", "properties"]
+        fields = [
+            *("id", "name", "description", "expected", "first_seen", "last_seen", "properties"),
+        ]
+        extra_kwargs = {"description": {"required": False}}
 
     @extend_schema_field(PropertySerializer(many=True))
     def get_properties(self, name: EventName) -> Sequence[Mapping[str, Any]]:
@@ -112,6 +123,7 @@ class EventNameSerializer(apikit.StrictModelSerializer):
 class EventNameFilters(apikit.StrictFilterSet):
     name = django_filters.CharFilter("name")
     search = django_filters.CharFilter("name", "icontains", help_text="Part of the name.")
+    expected = django_filters.BooleanFilter("is_expected")
 
 
 class EventNameViewSet(viewsets.GenericViewSet[EventName]):
@@ -123,6 +135,24 @@ class EventNameViewSet(viewsets.GenericViewSet[EventName]):
     serializer_class = EventNameSerializer
     filterset_class = EventNameFilters
     page_order = ("name",)
+    lookup_value_regex = r"\d{1,9}"
+
+    @extend_schema(responses=EventNameSerializer)
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """A kind of event, with what its events are like."""
+        return self._shown(self.get_object())
+
+    @extend_schema(request=EventNameSerializer, responses=EventNameSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Say whether it is expected, and what it means. What is not expected is taken as well."""
+        name = self.get_object()
+        told = EventNameSerializer(name, data=request.data, partial=True)
+        told.is_valid(raise_exception=True)
+        return self._shown(told.save())
+
+    def _shown(self, name: EventName) -> Response:
+        context = {"properties": catalogue.properties([name.pk])}
+        return Response(EventNameSerializer(name, context=context).data)
 
     @extend_schema(responses=EventNameSerializer(many=True))
     def list(self, request: Request) -> Response:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from customers import exact, fields
 from events import payload, sql
-from events.models import EventName
+from events.models import EventName, EventProperty
 
 MAX_DISCOVERED: Final = 1_000  # names; more come from an attack or a mistake, and help nobody
 
@@ -26,12 +26,25 @@ def _ids(names: Collection[str]) -> dict[str, int]:
 
 
 def properties(name_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-    """Return {name, types, example} of the properties that some events of each name have."""
+    """Return {name, types, example} of the properties that events of each name have had.
+
+    Of names whose events came before the catalogue learnt, those that some of them have.
+    """
     found: dict[int, list[dict[str, Any]]] = {}
-    for name_id, name, types, example in sql.sample_properties(name_ids, SAMPLED):
+    rows = EventProperty.objects.filter(name__in=name_ids).order_by("path")
+    for row in rows:
+        known = {"name": row.path, "types": row.types, "example": exact.loads(row.example)}
+        found.setdefault(row.name_id, []).append(known)
+    unlearnt = [name_id for name_id in name_ids if name_id not in found]
+    for name_id, name, types, example in sql.sample_properties(unlearnt, SAMPLED):
         known = {"name": name, "types": types, "example": exact.loads(example or "null")}
         found.setdefault(name_id, []).append(known)
     return found
+
+
+def has_plan() -> bool:
+    """Tell whether any event is expected: then those that are not stand out."""
+    return EventName.objects.filter(is_expected=True).exists()
 
 
 def discover(examples: Mapping[str, tuple[int, Any]]) -> None:

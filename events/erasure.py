@@ -15,6 +15,7 @@ from events.models import (
     DiscoveredField,
     Event,
     EventName,
+    EventProperty,
     Inbox,
     Quarantine,
     Receipt,
@@ -113,4 +114,6 @@ def forget_sources(source_ids: Collection[int]) -> None:
 def forget_unused_names(since: datetime) -> None:
     """Take names that no event bears any more out of the catalogue, if first seen since then."""
     is_used = Exists(Event.objects.filter(name=OuterRef("pk")))
-    EventName.objects.filter(~is_used, first_seen_at__gte=since).delete()
+    unused = EventName.objects.filter(~is_used, first_seen_at__gte=since)
+    EventProperty.objects.filter(name__in=[*unused.values_list("pk", flat=True)]).delete()
+    unused.delete()

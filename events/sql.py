@@ -114,6 +114,45 @@ def insert_names(names: Sequence[str]) -> None:
         )
 
 
+def note_names_seen(name_ids: Sequence[int]) -> None:
+    """Note that events of these names arrived now. They must be sorted."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH held AS (
+                SELECT id FROM events_eventname WHERE id = ANY(%s::int[]) ORDER BY id FOR UPDATE
+            )
+            UPDATE events_eventname SET last_seen_at = statement_timestamp()
+            FROM held WHERE events_eventname.id = held.id
+            """,
+            [arrays.of_numbers(name_ids)],
+        )
+
+
+def learn_properties(rows: Sequence[tuple[int, str, str, str]], at_most: int) -> None:
+    """Remember (name id, path, type, example), sorted; `at_most` different paths of a name."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO events_eventproperty AS known (name_id, path, types, example)
+            SELECT name_id, path, array_agg(DISTINCT type), min(example)
+            FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[])
+                AS told (name_id, path, type, example)
+            WHERE (
+                SELECT count(*) FROM events_eventproperty AS others
+                WHERE others.name_id = told.name_id
+            ) < %s
+            GROUP BY name_id, path ORDER BY name_id, path
+            ON CONFLICT (name_id, path) DO UPDATE SET
+                last_seen_at = excluded.last_seen_at,
+                types = ARRAY(
+                    SELECT DISTINCT unnest(known.types || excluded.types) ORDER BY 1
+                )
+            """,
+            [*(list(column) for column in zip(*rows, strict=True)), at_most],
+        )
+
+
 def reserve_event_ids(count: int) -> list[int]:
     """Return so many ids for new events, ascending."""
     with connection.cursor() as cursor:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.db import Error, transaction
 
 from customers import changes, consent, identity, tombstones
-from events import catalogue, quarantine, rehoming, sources, sql, traits
+from events import catalogue, learning, quarantine, rehoming, sources, sql, traits
 from events.cleaning import Message
 from events.mail import refusals
 from events.models import Source
@@ -117,10 +117,18 @@ def _insert(known: Sequence[Known]) -> None:
             for row, event_id in zip(known, event_ids, strict=True)
         )
     )
+    learning.note(
+        (id_of_name[str(row.message.name)], _object(row.message.event.get("properties")))
+        for row in known
+    )
     changes.record(
         changes.Fact(row.customer_id, changes.event(str(row.message.name)), event_id)
         for row, event_id in zip(known, event_ids, strict=True)
     )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _note_seen(customer_ids: Collection[int]) -> None:

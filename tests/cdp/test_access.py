@@ -55,6 +55,7 @@ SCOPES = {
     f"erasures/{UUID}/": {"get": "customers:read"},
     "events/": {"get": "events:read"},
     "event-names/": {"get": "events:read"},
+    "event-names/1/": {"get": "events:read", "patch": "events:write"},
     "quarantine/": {"get": "events:read"},
     "quarantine/replay/": {"post": "events:write"},
     "quarantine/1/": {"get": "events:read"},
