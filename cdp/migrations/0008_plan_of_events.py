@@ -15,6 +15,6 @@ def grant(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0005_personal_data"), ("events", "0005_mail_and_plan")]
+    dependencies = [("cdp", "0007_export_rights"), ("events", "0005_mail_and_plan")]
 
     operations = [migrations.RunPython(grant, migrations.RunPython.noop)]
