@@ -88,7 +88,7 @@ def test_cost_of_a_batch_does_not_grow_with_it(send, take_in, django_assert_num_
             for n in range(start, end)
         ]
         send("/v1/batch", {"batch": batch})
-        with django_assert_num_queries(23):
+        with django_assert_num_queries(24):
             take_in()
     assert Event.objects.count() == 1010
 
