@@ -19,6 +19,7 @@ from django.db import transaction
 
 from activation import carriers, destinations, gates, retries, sql, wakeups
 from activation.carriers import Answer, Carrier, Message, Part
+from activation.messages import Wish
 from activation.models import Destination
 from activation.retries import Verdict
 from customers import clock
@@ -35,6 +36,7 @@ STOP_AFTER = 40.0
 SLOW = 1.0
 LINGER = 0.5  # how long it waits for more when nothing is due: a new task takes longer to start
 LOOK_EVERY = 0.05
+REMEMBERED = 1.0  # seconds for which triggers and destinations need not be read again
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,9 @@ class Dispatcher:
         self._destinations: dict[int, Destination] = {}
         self._clock = (clock.now(), time.monotonic())
         self._takes = 0
+        self._read_at: dict[int, float] = {}
+        self._wishes: dict[int, Wish | None] = {}
+        self._wishes_at = 0.0
 
     def _now(self) -> datetime:
         """The database's clock, without asking it each time."""
@@ -144,14 +149,47 @@ class Dispatcher:
             newest_first=self._takes % NEWEST_EVERY == 0,
         )
         due = [Leased(*row) for row in rows]
-        self._destinations |= Destination.objects.in_bulk({one.destination_id for one in due})
-        for flight in self._flights(_passed(due, token, now), token):
+        self._read({one.destination_id for one in due})
+        for flight in self._flights(self._passed(due, token, now), token):
             destination = self._destinations[flight.destination_id]
             parts = [Part(one.id, one.body) for one in flight.leased]
             message = destinations.message(destination, parts)
             attempt = self._threads.submit(self._attempt, destination.kind, message)
             self._flying[attempt] = flight
         return bool(due)
+
+    def _read(self, destination_ids: set[int]) -> None:
+        """Know these destinations as they were a second ago at most; secrets take long to read."""
+        now = time.monotonic()
+        old = {pk for pk in destination_ids if now - self._read_at.get(pk, 0.0) > REMEMBERED}
+        if old:
+            self._destinations |= Destination.objects.in_bulk(old)
+            self._read_at |= dict.fromkeys(old, now)
+
+    def _passed(self, due: Sequence[Leased], token: UUID, now: datetime) -> list[Leased]:
+        """Keep back what may not be sent now, or not any more; return the rest."""
+        wishes = self._fussy({one.trigger_id for one in due})
+        asked = [
+            (wishes[one.trigger_id], one.customer_id) for one in due if one.trigger_id in wishes
+        ]
+        if not asked:
+            return [*due]
+        verdicts = iter(gates.weigh(asked, now))
+        verdict_of = {one.id: next(verdicts) for one in due if one.trigger_id in wishes}
+        kept = {pk: verdict for pk, verdict in verdict_of.items() if verdict.reason}
+        if kept:
+            sql.keep_back([(pk, token, v.reason, v.note, v.wait_until) for pk, v in kept.items()])
+        return [one for one in due if one.id not in kept]
+
+    def _fussy(self, trigger_ids: set[int]) -> dict[int, Wish]:
+        """Those of these triggers that may keep a message back, as of a second ago at most."""
+        now = time.monotonic()
+        if now - self._wishes_at > REMEMBERED:
+            self._wishes, self._wishes_at = {}, now
+        if unknown := trigger_ids - self._wishes.keys():
+            self._wishes |= dict.fromkeys(unknown) | gates.wishes(unknown)
+        found = {pk: self._wishes[pk] for pk in trigger_ids}
+        return {pk: wish for pk, wish in found.items() if wish is not None}
 
     def _room(self) -> int:
         """How many more requests may leave. Slow ones keep others waiting only if very many."""
@@ -223,20 +261,6 @@ class Dispatcher:
 def _matters(destination: Destination, answers: Iterable[Answer]) -> bool:
     """Whether these answers change anything for a destination."""
     return destination.failing_since is not None or any(answer.error for answer in answers)
-
-
-def _passed(due: Sequence[Leased], token: UUID, now: datetime) -> list[Leased]:
-    """Keep back what may not be sent now, or not any more; return the rest."""
-    wishes = gates.wishes({one.trigger_id for one in due})
-    asked = [(wishes[one.trigger_id], one.customer_id) for one in due if one.trigger_id in wishes]
-    if not asked:
-        return [*due]
-    verdicts = iter(gates.weigh(asked, now))
-    verdict_of = {one.id: next(verdicts) for one in due if one.trigger_id in wishes}
-    kept = {pk: verdict for pk, verdict in verdict_of.items() if verdict.reason}
-    if kept:
-        sql.keep_back([(pk, token, v.reason, v.note, v.wait_until) for pk, v in kept.items()])
-    return [one for one in due if one.id not in kept]
 
 
 def _groups(leased: Sequence[Leased], size: int) -> Iterator[list[Leased]]:

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django_q.tasks import async_task
 
-from activation import destinations, dispatch, messages, pruning, queueing, sql, stays, wakeups
+from activation import destinations, dispatch, messages, pruning, queueing, sql, wakeups
 from activation.carriers import Answer, Part
 from activation.messages import Occasion, Wish
 from activation.models import (
@@ -66,7 +66,6 @@ def wake_due(now: datetime) -> int:
 
     Call it about once a second: nothing else wakes a retry, or finds out that a task has died.
     """
-    stays.queue_due(now)
     pruning.now_and_then(now)
     tasks = int(wakeups.heal(now))
     for trigger_id in _stalled(now).values_list("pk", flat=True):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from activation import outbox
+from activation import outbox, stays
 from cdp import undoing
 from customers import changes, clock, search
 from events import inbox
@@ -44,6 +44,11 @@ def refresh(limit: int) -> int:
     return len(facts)
 
 
+def stay(limit: int) -> int:
+    """Queue messages for those who have been in a segment for long enough by now."""
+    return stays.queue_due(clock.now())
+
+
 @transaction.atomic
 def fill(limit: int) -> int:
     """Evaluate a new or edited segment for its next customers; nobody is told of these."""
@@ -69,6 +74,7 @@ STAGES = (
     Stage("ingest", ingest, inbox.set_aside),
     Stage("tick", tick),
     Stage("refresh", refresh, changes.set_aside, CHANGES),
+    Stage("stay", stay),
     Stage("fill", fill, filling.set_aside),
     Stage("undo", undo),
 )
