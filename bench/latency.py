@@ -62,6 +62,9 @@ def run(size: Size) -> Iterator[Row]:
             receiver.shutdown()
     waits = [Receiver.arrived[who] - at for who, at in sent.items() if who in Receiver.arrived]
     lost = len(sent) - len(waits)
+    if not waits:
+        yield Row(f"event sent → webhook received, at {RATE} events/s", f"none of {lost} arrived")
+        return
     p50, p99 = (ground.percentile(waits, share) * 1000 for share in (0.5, 0.99))
     yield Row(
         f"event sent → webhook received, at {RATE} events/s, 100 segments",
