@@ -85,9 +85,9 @@ class Loop:
             receivers.answer(500)(handler, receiver)
         elif draw < 0.25:
             receivers.hang_up(handler, receiver)
-        elif draw < 0.35:
-            later = receivers.answer(500 if draw < 0.31 else 200)
-            receivers.slowly(1.0, later)(handler, receiver)
+        elif draw < (0.7 if self.mutant == "no-lease-check" else 0.35):
+            later = receivers.answer(500 if draw < 0.31 or draw > 0.35 else 200)
+            receivers.slowly(0.8, later)(handler, receiver)
         else:
             receivers.answer(200)(handler, receiver)
 

@@ -21,7 +21,7 @@ from tests.crash.loop import EVENT, Loop, Workers, defer_what_was_acknowledged
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.live]
 
 MESSAGES = int(os.environ.get("CDP_CRASH_MESSAGES", "75"))
-ROUNDS = 3  # in which a mutant must be found
+ROUNDS = 10  # in which a mutant must be found; most are in the first
 
 
 @pytest.fixture(scope="module")
