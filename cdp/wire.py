@@ -114,7 +114,9 @@ class ExactJSONRenderer(renderers.BaseRenderer):
     ) -> bytes:
         if data is None:
             return b""
-        if request := (renderer_context or {}).get("request"):
+        context = renderer_context or {}
+        # An error repeats what was sent at most, and may come before it is known who asks.
+        if (request := context.get("request")) and not context["response"].exception:
             data = Mask(request.user).json(data)
         try:
             return orjson.dumps(data, _other, orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)

@@ -32,6 +32,7 @@ def forget(customer_ids: Collection[int]) -> None:
 
     Call it inside a transaction, after the floors above have forgotten them.
     """
+    sql.forget_examples(sorted(customer_ids))
     Event.objects.filter(customer__in=customer_ids).delete()
 
 
@@ -112,8 +113,10 @@ def forget_sources(source_ids: Collection[int]) -> None:
 
 
 def forget_unused_names(since: datetime) -> None:
-    """Take names that no event bears any more out of the catalogue, if first seen since then."""
+    """Take out of the catalogue what was learned since then, but names that events bear.
+
+    Properties that still come are learned again within the hour.
+    """
+    EventProperty.objects.filter(first_seen_at__gte=since).delete()
     is_used = Exists(Event.objects.filter(name=OuterRef("pk")))
-    unused = EventName.objects.filter(~is_used, first_seen_at__gte=since)
-    EventProperty.objects.filter(name__in=[*unused.values_list("pk", flat=True)]).delete()
-    unused.delete()
+    EventName.objects.filter(~is_used, first_seen_at__gte=since).delete()

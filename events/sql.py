@@ -153,6 +153,27 @@ def learn_properties(rows: Sequence[tuple[int, str, str, str]], at_most: int) ->
         )
 
 
+def forget_examples(customer_ids: Sequence[int]) -> None:
+    """Blank the examples of the catalogue that an event of one of these customers bears out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE events_eventproperty AS known SET example = 'null'
+            FROM events_event AS event
+            WHERE event.customer_id = ANY(%s) AND event.name_id = known.name_id
+                AND known.example <> 'null'
+                AND starts_with(
+                    coalesce(
+                        event.properties ->> known.path,
+                        event.properties #>> string_to_array(known.path, '.')
+                    ),
+                    known.example::jsonb #>> '{}'
+                )
+            """,
+            [list(customer_ids)],
+        )
+
+
 def reserve_event_ids(count: int) -> list[int]:
     """Return so many ids for new events, ascending."""
     with connection.cursor() as cursor:

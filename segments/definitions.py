@@ -216,6 +216,12 @@ def delete(segment: Segment) -> None:
         raise SegmentInUseError(segment, users) from error
 
 
+def forget_versions(segment_ids: Collection[int]) -> None:
+    """Remove what is known of the former rules of segments that are gone."""
+    left = Segment.objects.filter(pk__in=segment_ids).values_list("pk", flat=True)
+    Segment.versions.filter(id__in=set(segment_ids) - set(left)).delete()
+
+
 class NotByHandError(Exception):
     """Only segments kept by hand take members by hand."""
 

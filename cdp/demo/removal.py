@@ -87,6 +87,7 @@ def _remove_segments(load: Load) -> Iterator[str]:
             definitions.delete(segment)
         except definitions.SegmentInUseError as error:
             yield f"kept a segment: {error}"
+    definitions.forget_versions(load.made.get("segments", []))
 
 
 def _forget_customers(load: Load) -> int:
