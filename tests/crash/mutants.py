@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from django.db import connection, transaction
 
-from activation import destinations, outbox, sql
+from activation import bodies, destinations, outbox, sql
 from cdp import pipeline
 from customers import changes
 from segments import memberships
@@ -32,6 +32,12 @@ def new_key_each_time(die):
     destinations.message = lambda *args: real(*args)._replace(id=uuid4())
 
 
+def new_body_each_time(die):
+    """Write the body anew for every attempt."""
+    real = bodies.write
+    bodies.write = lambda message: f'{{"attempt":"{uuid4()}",{real(message)[1:]}'
+
+
 def no_lease_check(die):
     """Note what came of an attempt although the message is leased to another by now."""
     real = sql.note_attempts
@@ -51,5 +57,6 @@ def no_lease_check(die):
 BREAK = {
     "commit-halfway": commit_halfway,
     "new-key": new_key_each_time,
+    "new-body": new_body_each_time,
     "no-lease-check": no_lease_check,
 }
