@@ -140,8 +140,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 Q_CLUSTER = {
     "name": "cdp",
     "orm": "default",
-    "workers": 2,
-    "queue_limit": 2,
+    "workers": 4,  # a few may be long at work: messages must not wait for them
+    "queue_limit": 4,
     "bulk": 1,
     "timeout": 60,
     "retry": 300,

@@ -19,7 +19,7 @@ from customers import clock
 from customers.duplicates import likeness, sql
 from customers.models import Customer, DuplicateSearch, PossibleDuplicate
 
-SLICE: Final = 15.0  # seconds that one task works
+SLICE: Final = 5.0  # seconds that one task works
 READ_AT_ONCE: Final = 5_000  # customers
 KEYS_AT_ONCE: Final = 500
 MAX_BLOCK: Final = 50  # customers under one key; more have nothing in common

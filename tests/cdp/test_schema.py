@@ -19,7 +19,7 @@ from activation.models import Destination, Trigger
 from cdp import apikeys
 from customers import consent, imports, suppression
 from customers.models import Erasure, PossibleDuplicate
-from events.models import Quarantine
+from events.models import EventName, Quarantine
 from tests.makers import NOON
 
 EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60")) // 12  # of each operation
@@ -74,6 +74,7 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
         "imports": {"id": run.pk},
         "segments": {"key": "x"},
         "sources": {"key": "x"},
+        "event-names": {"id": EventName.objects.get().pk},
         "quarantine": {"id": refused.pk},
         "destinations": {"key": "x"},
         "triggers": {"key": "x"},

@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 from cdp import embedded
-from tests.browser.conftest import browser, context  # noqa: F401 (fixtures)
 from tests.live import npm
 from tests.live.product import Product
 

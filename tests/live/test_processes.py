@@ -11,6 +11,7 @@ from http.client import HTTPConnection, RemoteDisconnected
 
 import psutil
 import pytest
+from django.conf import settings
 
 from cdp import cluster, process
 from tests.live.product import Product, wait_for
@@ -118,8 +119,9 @@ def test_queue_whose_guard_was_killed_leaves_no_orphan_and_starts_anew(product):
 
 def test_queue_that_hangs_is_noticed_and_started_anew(product):
     queue = product.child("queue")
-    family = wait_for(lambda: len(all_ := queue.children()[0].children()) == 4 and all_, 20, "all")
-    _, _, *monitor_and_pusher = family
+    size = settings.Q_CLUSTER["workers"] + 2
+    wait_for(lambda: len(queue.children()[0].children()) == size, 20, "all of its processes")
+    monitor_and_pusher = queue.children()[0].children()[size - 2 :]
     for hanging in monitor_and_pusher:
         hanging.suspend()
     wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, 60, "a new queue")
