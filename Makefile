@@ -37,7 +37,7 @@ fix: .venv/.for-tests ## repair what the checks can repair by themselves
 	$(BIN)/ruff check --fix .
 
 test: .venv/.for-tests ## run all tests, or a part: make test T=tests/events
-	$(BIN)/python -m pytest $(if $(filter tests,$(T)),-n 2 --dist loadgroup) $(T)
+	$(BIN)/python -m pytest $(if $(filter tests,$(T)),-n 2) $(T)
 
 soak: .venv/.for-tests ## let everything die for long: make soak N=20000; CDP_CRASH_SEED repeats a run
 	CDP_CRASH_MESSAGES=$(N) $(BIN)/python -m pytest tests/crash -s

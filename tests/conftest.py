@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import environ
-import pytest
 from django.conf import settings
 
 from cdp import embedded
@@ -33,13 +32,6 @@ def pytest_configure(config):
         settings.MEDIA_ROOT = settings.DATA_DIR / "uploads"
         settings.STATIC_ROOT = settings.DATA_DIR / "static"
         settings.STATIC_ROOT.mkdir(exist_ok=True)
-
-
-def pytest_collection_modifyitems(items):
-    """Have one process run all that needs the machine for itself, one after the other."""
-    for item in items:
-        if item.path.parent.name in ("browser", "crash", "live"):
-            item.add_marker(pytest.mark.xdist_group("alone"))
 
 
 def pytest_unconfigure(config):
