@@ -17,11 +17,12 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from activation import carriers, destinations, gates, retries, sql, wakeups
+from activation import carriers, destinations, gates, retries, wakeups
 from activation.carriers import Answer, Carrier, Message, Part
 from activation.messages import Wish
 from activation.models import Destination
 from activation.retries import Verdict
+from activation.sql import sending
 from customers import clock
 
 IN_FLIGHT = 64  # requests, to all destinations together
@@ -46,21 +47,21 @@ def run() -> None:
 
     Does nothing if another is at it: that one looks again when it is done.
     """
-    if not sql.lock_sending():
+    if not sending.lock_sending():
         return
     with _dispatcher() as dispatcher:
         try:
-            sql.note_awake()
+            sending.note_awake()
             dispatcher.send()
         finally:
-            sql.unlock_sending()
+            sending.unlock_sending()
         wakeups.hand_over()
         dispatcher.finish()
     wakeups.ask_if_due(clock.now())  # for those that had no room before
 
 
 class Leased(NamedTuple):
-    """A message that we may send, as `sql.lease_due` returns it."""
+    """A message that we may send, as `sending.lease_due` returns it."""
 
     id: UUID
     destination_id: int
@@ -139,7 +140,7 @@ class Dispatcher:
             return False
         token, now = uuid4(), self._now()
         self._takes += 1
-        rows = sql.lease_due(
+        rows = sending.lease_due(
             token,
             now,
             now + LEASE,
@@ -178,7 +179,9 @@ class Dispatcher:
         verdict_of = {one.id: next(verdicts) for one in due if one.trigger_id in wishes}
         kept = {pk: verdict for pk, verdict in verdict_of.items() if verdict.reason}
         if kept:
-            sql.keep_back([(pk, token, v.reason, v.note, v.wait_until) for pk, v in kept.items()])
+            sending.keep_back(
+                [(pk, token, v.reason, v.note, v.wait_until) for pk, v in kept.items()]
+            )
         return [one for one in due if one.id not in kept]
 
     def _fussy(self, trigger_ids: set[int]) -> dict[int, Wish]:
@@ -206,7 +209,7 @@ class Dispatcher:
             size = destinations.batch_size(self._destinations[destination_id])
             groups = [*_groups(leased, size)]
             if rest := [one.id for group in groups[wakeups.EACH :] for one in group]:
-                sql.give_back(rest, token)
+                sending.give_back(rest, token)
             for group in groups[: wakeups.EACH]:
                 yield Flight(tuple(group), destination_id, token, time.monotonic())
 
@@ -233,7 +236,7 @@ class Dispatcher:
     @transaction.atomic
     def _note(self, landed: list[tuple[Flight, Answer]]) -> None:
         now = self._now()
-        noted = sql.note_attempts(
+        noted = sending.note_attempts(
             [row for flight, answer in landed for row in _rows(flight, answer, now)]
         )
         answers: dict[int, list[Answer]] = defaultdict(list)

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from activation import gates, sql
+from activation import gates
 from activation.messages import Wish, wish_of
 from activation.models import AtMost, On, Reason, Trigger
+from activation.sql import causes
 from segments.models import Membership
 
 LOOKED_AT = 200_000  # changes of membership, and members, at most
@@ -27,10 +28,10 @@ def past(trigger: Trigger, since: datetime, now: datetime) -> Forecast:
     Consent and suppression are those of today.
     """
     if trigger.on == On.STAY and trigger.stay:
-        rows = sql.read_past_stays(trigger.segment_id, trigger.stay, since, now, LOOKED_AT)
+        rows = causes.read_past_stays(trigger.segment_id, trigger.stay, since, now, LOOKED_AT)
     else:
         entered = trigger.on == On.ENTER
-        rows = sql.read_past_changes(trigger.segment_id, since, LOOKED_AT, entered=entered)
+        rows = causes.read_past_changes(trigger.segment_id, since, LOOKED_AT, entered=entered)
     return _forecast(trigger, rows)
 
 

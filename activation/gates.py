@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 
 from django.utils.timezone import get_default_timezone_name
 
-from activation import destinations, quiet, sql
+from activation import destinations, quiet
 from activation.messages import Occasion, Wish, wish_of
 from activation.models import AtMost, QuietThen, Reason, Trigger
+from activation.sql import causes
 from customers import consent, contacts, suppression
 from customers.models import ConsentPurpose, Customer, Identifier
 
@@ -54,7 +55,7 @@ def admit(occasions: Sequence[Occasion], now: datetime) -> list[Verdict]:
     ]
     if not capped:
         return verdicts
-    free = sql.claim_turns(capped, now)
+    free = causes.claim_turns(capped, now)
     return [_capped(o, verdict, free) for o, verdict in zip(occasions, verdicts, strict=True)]
 
 
@@ -174,7 +175,7 @@ def _zones(asked: Iterable[Asked]) -> dict[tuple[str, int], ZoneInfo | None]:
     return {
         (field, customer_id): quiet.zone_of(name)
         for field, ids in ids_by.items()
-        for customer_id, name in sql.read_field([*ids], field)
+        for customer_id, name in causes.read_field([*ids], field)
     }
 
 

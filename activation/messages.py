@@ -6,8 +6,8 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from activation import sql
 from activation.models import On, Trigger
+from activation.sql import causes
 from customers import exact
 from customers.models import ConsentPurpose
 from segments.memberships import Transition
@@ -142,7 +142,7 @@ def _caused_at(occasion: Occasion, events: "dict[int | None, _Told]") -> datetim
 def _customers(customer_ids: Collection[int]) -> dict[int, str]:
     """Write each customer, as the JSON that stands in all their messages."""
     known_by: dict[int, list[Any]] = defaultdict(list)
-    for customer_id, kind, value in sql.read_identifiers([*customer_ids]):
+    for customer_id, kind, value in causes.read_identifiers([*customer_ids]):
         known_by[customer_id].append({"kind": kind, "value": value})
     return {
         customer_id: _object(
@@ -153,7 +153,7 @@ def _customers(customer_ids: Collection[int]) -> dict[int, str]:
                 "fields": fields,
             }
         )
-        for customer_id, external_id, fields in sql.read_customers([*customer_ids])
+        for customer_id, external_id, fields in causes.read_customers([*customer_ids])
     }
 
 
@@ -169,7 +169,7 @@ def _events(transitions: Sequence[Transition]) -> dict[int | None, _Told]:
     wanted = [(t.customer_id, t.event_id) for t in transitions if t.event_id is not None]
     if not wanted:
         return {}
-    rows = sql.read_events([c for c, _ in wanted], [e for _, e in wanted])
+    rows = causes.read_events([c for c, _ in wanted], [e for _, e in wanted])
     events = [_Event(*row) for row in rows]
     return {event.id: _Told(_event(event), event.received_at) for event in events}
 
@@ -203,7 +203,7 @@ def _entered_at(transitions: Sequence[Transition]) -> dict[tuple[int, int, int],
     if not left:
         return {}
     segment_ids, customer_ids, entry_nos = zip(*left, strict=True)
-    rows = sql.read_entries(segment_ids, customer_ids, entry_nos)
+    rows = causes.read_entries(segment_ids, customer_ids, entry_nos)
     return {(segment, customer, entry_no): at for segment, customer, entry_no, at in rows}
 
 

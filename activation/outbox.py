@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django_q.tasks import async_task
 
-from activation import destinations, dispatch, messages, pruning, queueing, sql, wakeups
+from activation import destinations, dispatch, messages, pruning, queueing, wakeups
 from activation.carriers import Answer, Part
 from activation.messages import Occasion, Wish
 from activation.models import (
@@ -25,6 +25,7 @@ from activation.models import (
     Trigger,
     new_id,
 )
+from activation.sql import causes, sending
 from customers import clock, exact
 from segments.memberships import Transition
 from segments.models import Cause, Membership, SegmentState
@@ -52,7 +53,7 @@ def enqueue(transitions: Sequence[Transition]) -> None:
     news = [transition for transition in transitions if not transition.is_silent]
     if not news:
         return
-    wishes = [Wish(*row) for row in sql.lock_triggers([*{t.segment_id for t in news}])]
+    wishes = [Wish(*row) for row in causes.lock_triggers([*{t.segment_id for t in news}])]
     queueing.queue([Occasion(wish, t) for t in news for wish in wishes if wish.wants(t)])
 
 
@@ -107,14 +108,14 @@ def _include_slice(trigger_id: int) -> bool:
     trigger = Trigger.objects.select_related("segment").filter(pk=trigger_id).first()
     if trigger is None:
         return False
-    locked = {row[0]: Wish(*row) for row in sql.lock_triggers([trigger.segment_id])}
+    locked = {row[0]: Wish(*row) for row in causes.lock_triggers([trigger.segment_id])}
     backlog = Backlog.objects.select_for_update(skip_locked=True).filter(pk=trigger_id).first()
     if backlog is None or trigger_id not in locked:  # done, or switched off, or others do it
         return False
     if trigger.segment.state == SegmentState.FILLING:
         Backlog.objects.filter(pk=trigger_id).update(moved_at=None)
         return False
-    rows = sql.read_members(trigger.segment_id, backlog.after_at, backlog.after_id, AT_ONCE)
+    rows = causes.read_members(trigger.segment_id, backlog.after_at, backlog.after_id, AT_ONCE)
     queueing.queue([Occasion(locked[trigger_id], _entry(trigger.segment_id, row)) for row in rows])
     if len(rows) < AT_ONCE:
         backlog.delete()
@@ -140,7 +141,7 @@ def replay(delivery: Delivery) -> None:
     if not delivery.body:
         raise ReplayError(f"There was no message. {delivery.last_error}")
     with transaction.atomic():
-        destination_id = sql.send_again(delivery.pk)
+        destination_id = sending.send_again(delivery.pk)
         if destination_id is None:
             raise ReplayError("It is being sent at this very moment.")
         Destination.objects.filter(pk=destination_id).update(held_until=None)
@@ -150,7 +151,7 @@ def replay(delivery: Delivery) -> None:
 @transaction.atomic
 def replay_dead(*, trigger: Trigger | None = None, destination: Destination | None = None) -> int:
     """Send all messages again that have failed for good; return how many that are."""
-    again = sql.send_dead_again(
+    again = sending.send_dead_again(
         trigger.pk if trigger else None, destination.pk if destination else None
     )
     wakeups.ask()

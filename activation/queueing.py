@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from activation import gates, messages, sql, wakeups
+from activation import gates, messages, wakeups
 from activation.gates import Verdict
 from activation.messages import Occasion
 from activation.models import AtMost, new_id
-from activation.sql import NewDelivery
+from activation.sql import causes
 from customers import clock
 
 AT_ONCE = 1_000  # messages that one statement queues
@@ -23,25 +23,31 @@ def queue(occasions: Sequence[Occasion]) -> None:
         return
     verdicts = gates.admit(occasions, clock.now())
     rows = itertools.chain(_sent(occasions, verdicts), _left_out(occasions, verdicts))
-    if sum(sql.insert_deliveries(chunk) for chunk in _chunks(rows)):
+    if sum(causes.insert_deliveries(chunk) for chunk in _chunks(rows)):
         wakeups.ask()
 
 
-def _sent(occasions: Sequence[Occasion], verdicts: Sequence[Verdict]) -> Iterator[NewDelivery]:
+def _sent(
+    occasions: Sequence[Occasion], verdicts: Sequence[Verdict]
+) -> Iterator[causes.NewDelivery]:
     go = {o: verdict for o, verdict in zip(occasions, verdicts, strict=True) if not verdict.is_out}
     for occasion, body, caused_at in messages.write([*go]):
         yield _new(occasion, go[occasion], body, caused_at)
 
 
-def _left_out(occasions: Sequence[Occasion], verdicts: Sequence[Verdict]) -> Iterator[NewDelivery]:
+def _left_out(
+    occasions: Sequence[Occasion], verdicts: Sequence[Verdict]
+) -> Iterator[causes.NewDelivery]:
     for occasion, verdict in zip(occasions, verdicts, strict=True):
         if verdict.is_out:
             yield _new(occasion, verdict, "", occasion.transition.at)
 
 
-def _new(occasion: Occasion, verdict: Verdict, body: str, caused_at: datetime) -> NewDelivery:
+def _new(
+    occasion: Occasion, verdict: Verdict, body: str, caused_at: datetime
+) -> causes.NewDelivery:
     wish, transition = occasion
-    return NewDelivery(
+    return causes.NewDelivery(
         new_id(),
         wish.trigger_id,
         wish.destination_id,
@@ -57,6 +63,6 @@ def _new(occasion: Occasion, verdict: Verdict, body: str, caused_at: datetime) -
     )
 
 
-def _chunks(rows: Iterator[NewDelivery]) -> Iterator[list[NewDelivery]]:
+def _chunks(rows: Iterator[causes.NewDelivery]) -> Iterator[list[causes.NewDelivery]]:
     while chunk := [*itertools.islice(rows, AT_ONCE)]:
         yield chunk

@@ -8,9 +8,10 @@ from datetime import datetime
 
 from django.db import transaction
 
-from activation import queueing, sql
+from activation import queueing
 from activation.messages import Occasion, Wish
 from activation.models import On, Trigger
+from activation.sql import causes
 from segments.memberships import Transition
 from segments.models import Cause
 
@@ -38,11 +39,13 @@ def _advance(trigger_id: int, now: datetime) -> int:
     if trigger is None or trigger.stay is None:
         return 0
     # A membership that is being written now bears a time before its commit.
-    until = min(now, sql.oldest_writer()) - trigger.stay
-    rows = sql.read_stayed(trigger.segment_id, trigger.stayed_at, trigger.stayed_id, until, AT_ONCE)
+    until = min(now, causes.oldest_writer()) - trigger.stay
+    rows = causes.read_stayed(
+        trigger.segment_id, trigger.stayed_at, trigger.stayed_id, until, AT_ONCE
+    )
     if not rows:
         return 0
-    wish = Wish(*sql.lock_triggers([trigger.segment_id], trigger_id)[0])
+    wish = Wish(*causes.lock_triggers([trigger.segment_id], trigger_id)[0])
     queueing.queue(
         [
             Occasion(wish, _transition(trigger, row))

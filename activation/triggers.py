@@ -5,8 +5,9 @@ from datetime import timedelta
 from django.db import transaction
 from django_q.tasks import async_task
 
-from activation import sql, wakeups
+from activation import wakeups
 from activation.models import AtMost, Backlog, On, Reason, Trigger
+from activation.sql import sending
 from customers import clock, consent, spelling
 from customers.models import ConsentPurpose, CustomerField
 from segments import memberships
@@ -41,10 +42,10 @@ def save(trigger: Trigger) -> None:
     trigger.save()
     if stored and stored.is_enabled and not trigger.is_enabled:
         # What is on its way at this moment may still arrive.
-        sql.cancel_waiting(trigger.pk, Reason.SWITCHED_OFF, Reason.SWITCHED_OFF.label)
+        sending.cancel_waiting(trigger.pk, Reason.SWITCHED_OFF, Reason.SWITCHED_OFF.label)
         Backlog.objects.filter(trigger=trigger).delete()
     if stored and stored.destination_id != trigger.destination_id:
-        sql.move_waiting(trigger.pk, trigger.destination_id)
+        sending.move_waiting(trigger.pk, trigger.destination_id)
         wakeups.ask()
     if _includes(trigger) and not (stored and _includes(stored)):
         Backlog.objects.get_or_create(trigger=trigger)
@@ -76,7 +77,7 @@ def switch_off(trigger: Trigger) -> None:
 def delete(trigger: Trigger) -> None:
     """Delete a trigger with its log; nothing more is sent for it."""
     Trigger.objects.select_for_update().get(pk=trigger.pk)
-    sql.delete_deliveries(trigger.pk)
+    sending.delete_deliveries(trigger.pk)
     trigger.delete()
 
 

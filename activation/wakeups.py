@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django_q.tasks import async_task
 
-from activation import retries, sql
+from activation import retries
+from activation.sql import sending
 from customers import clock
 
 TASK = "activation.outbox.deliver_due"
@@ -23,20 +24,20 @@ def ask() -> bool:
 
     Returns whether one had to be queued.
     """
-    if not sql.ask_to_wake():
+    if not sending.ask_to_wake():
         return False
     async_task(TASK)
     return True
 
 
 def has_due(now: datetime) -> bool:
-    return sql.has_due(now, each=EACH, to_open=retries.FAILURES_TO_OPEN)
+    return sending.has_due(now, each=EACH, to_open=retries.FAILURES_TO_OPEN)
 
 
 @transaction.atomic
 def hand_over() -> None:
     """End the task that is at work; queue the next one if anything is due by now."""
-    sql.forget_wake_up()
+    sending.forget_wake_up()
     ask_if_due(clock.now())
 
 
@@ -49,7 +50,7 @@ def ask_if_due(now: datetime) -> bool:
 @transaction.atomic
 def heal(now: datetime) -> bool:
     """Do so even if a task was asked for that has died or was lost."""
-    if sql.stands_wake_up(now - LOST_AFTER) or not has_due(now):
+    if sending.stands_wake_up(now - LOST_AFTER) or not has_due(now):
         return False
-    sql.forget_wake_up()
+    sending.forget_wake_up()
     return ask()

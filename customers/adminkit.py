@@ -20,7 +20,8 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
-from customers import formats, sql
+from customers import formats
+from customers.sql import lists
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -118,7 +119,7 @@ class BoundedPaginator(Paginator):
 
 def estimated_rows(model: type[models.Model]) -> int:
     """Return about how many rows a table has, without reading it; 0 before its first analyze."""
-    return sql.estimate_rows(model._meta.db_table)
+    return lists.estimate_rows(model._meta.db_table)
 
 
 def count_rows(model: type[models.Model]) -> int:

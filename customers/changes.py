@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from customers import sql
+from customers.sql import queue
 
 NEW = "new"
 NEW_WITH_FIELDS = "new:fields"  # a new customer, identified, all of whose fields are new too
@@ -41,12 +41,12 @@ def record(facts: Iterable[Fact]) -> None:
     """Queue facts for the segments, in the caller's transaction, and wake the pipeline."""
     rows = [*facts]
     if rows:
-        sql.insert_changes(rows)
+        queue.insert_changes(rows)
 
 
 def wake() -> None:
     """Wake the pipeline when the caller's transaction commits."""
-    sql.notify()
+    queue.notify()
 
 
 def claim(limit: int) -> list[Fact]:
@@ -54,9 +54,9 @@ def claim(limit: int) -> list[Fact]:
 
     Rows that another pipeline holds are skipped. Call it inside a transaction.
     """
-    return [Fact(*row) for row in sql.take_changes(limit)]
+    return [Fact(*row) for row in queue.take_changes(limit)]
 
 
 def set_aside(error: str) -> None:
     """Keep the oldest fact out of the queue, with the error that its evaluation met."""
-    sql.set_change_aside(error or "unknown")
+    queue.set_change_aside(error or "unknown")

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from customers import sql
+from customers.sql import records
 
 
 def now() -> datetime:
     """The instant of the call, even within a transaction."""
-    return sql.clock_timestamp()
+    return records.clock_timestamp()

@@ -11,22 +11,12 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils.http import urlencode
 
-from customers import (
-    adminkit,
-    clock,
-    columns,
-    fields,
-    filters,
-    forms,
-    indexing,
-    masking,
-    paging,
-    sql,
-)
+from customers import adminkit, clock, columns, fields, filters, forms, indexing, masking, paging
 from customers.adminkit import UncountedPaginator
 from customers.filters import Filter
 from customers.models import Customer, CustomerField, FieldType
 from customers.paging import Order
+from customers.sql import lists
 
 PAGE_SIZE = 30
 AFTER, BEFORE, ORDER, OP = "after", "before", "o", "op."
@@ -247,7 +237,7 @@ class CustomerChangeList(ChangeList):
         try:
             with transaction.atomic():
                 if self.is_large:
-                    sql.limit_time(MILLISECONDS)
+                    lists.limit_time(MILLISECONDS)
                 return paging.take(self.queryset, self.order, PAGE_SIZE, after=after, before=before)
         except DatabaseError as error:
             if getattr(error.__cause__, "sqlstate", "") != "57014":  # query_canceled
@@ -282,12 +272,12 @@ class CustomerChangeList(ChangeList):
             return adminkit.estimated_rows(Customer), False
         try:
             with transaction.atomic():
-                sql.limit_time(COUNT_MILLISECONDS)
+                lists.limit_time(COUNT_MILLISECONDS)
                 return self.queryset.order_by().count(), True
         except DatabaseError as error:
             if getattr(error.__cause__, "sqlstate", "") != "57014":  # query_canceled
                 raise
-        return sql.planned_rows(self.queryset.order_by()), False
+        return lists.planned_rows(self.queryset.order_by()), False
 
 
 _WITHOUT_INDEX = ("contains", "not_contains", "ends_with", "is_not", "none_of", "not_in_last")

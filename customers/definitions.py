@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from django.db import models, transaction
 from django_q.tasks import async_task
 
-from customers import exact, fields, sql
+from customers import exact, fields
 from customers.fields import Value
 from customers.models import Customer, CustomerField, FieldType
+from customers.sql import lists
 
 CHUNK = 5_000  # customers cleared in one transaction
 CHECKED = 50_000  # customers whose values are looked at before a type changes
@@ -42,10 +43,10 @@ class Conversion(NamedTuple):
 def check_retype(field: CustomerField, new_type: str) -> Conversion:
     """Say what would become of the values of a field if its type changed; nothing is written."""
     target = CustomerField(name=field.name, type=new_type)
-    total = sql.estimate_rows(Customer._meta.db_table)
+    total = lists.estimate_rows(Customer._meta.db_table)
     percent = min(100.0, 100.0 * CHECKED / total) if total else 100.0
     found = Conversion(0, 0, [], [], is_sample=percent < 100)
-    for json, count in sql.select_values(field.name, percent):
+    for json, count in lists.select_values(field.name, percent):
         value = exact.loads(json)
         converted = _converted(target, value)
         if converted is None:

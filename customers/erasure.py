@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from customers import contacts, duplicates, identity, sql, suppression
+from customers import contacts, duplicates, identity, suppression
 from customers.imports import erasing
 from customers.matching import Key
 from customers.models import (
@@ -19,6 +19,7 @@ from customers.models import (
     Merge,
     SearchEntry,
 )
+from customers.sql import identities
 
 MIN_TELLING = 3  # characters of a value that could tell somebody; shorter ones are everybody's
 
@@ -42,7 +43,7 @@ def hold(customer_ids: Collection[int]) -> None:
     Nobody is identified until the transaction ends. Call it inside the transaction that forgets
     them, before the floors above do.
     """
-    sql.hold_identities(exclusive=True)
+    identities.hold_identities(exclusive=True)
     locked = Customer.objects.filter(pk__in=customer_ids).order_by("pk").select_for_update()
     locked.values_list("pk").last()
 
@@ -77,7 +78,7 @@ def traces(customer_ids: Collection[int]) -> Traces:
         if raw
     }
     addresses = {(kind, raw, identity.normalise(kind, raw)) for kind, raw in told}
-    others = sql.select_owners(sorted({(kind, v) for kind, _, v in addresses if v}))
+    others = identities.select_owners(sorted({(kind, v) for kind, _, v in addresses if v}))
     for kind, raw, value in addresses:
         if value and others.get((kind, value)) in (None, *customer_ids):
             keys.add((kind, value))

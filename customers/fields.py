@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from customers import changes, exact, masking, sql
+from customers import changes, exact, masking
 from customers.models import CustomerField, FieldType
+from customers.sql import records
 
 MAX_TEXT: Final = 10_000  # characters of a String value
 MAX_DIGITS: Final = 100  # characters of a Number written out
@@ -142,7 +143,7 @@ def write(
             for customer_id, fields in sorted(waiting.items())
         ]
         moved: dict[int, dict[str, str]] = {}
-        for customer_id, merged_into, names in sql.set_fields(rows, source, import_id):
+        for customer_id, merged_into, names in records.set_fields(rows, source, import_id):
             if merged_into is None:
                 changed.append((customer_id, names))
             else:

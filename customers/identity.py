@@ -9,7 +9,7 @@ import phonenumbers
 from django.conf import settings
 from django.db import OperationalError, transaction
 
-from customers import changes, merging, sql
+from customers import changes, merging
 from customers.matching import (
     ANONYMOUS_ID,
     CUSTOMER_ID,
@@ -21,6 +21,7 @@ from customers.matching import (
     Person,
     Profile,
 )
+from customers.sql import identities, records
 
 __all__ = [
     "ANONYMOUS_ID",
@@ -110,15 +111,15 @@ class _Raced(Exception):  # noqa: N818
 
 
 def _resolve(people: Sequence[Person]) -> Resolution:
-    sql.hold_identities(exclusive=False)
+    identities.hold_identities(exclusive=False)
     keys = sorted({key for person in people for key in person.identifiers})
-    owner_ids = sql.select_owners(keys)
+    owner_ids = identities.select_owners(keys)
     rows = _lock(set(owner_ids.values()))
     known, matcher, profiles = _match(people, owner_ids, rows)
-    if matcher.absorptions and (apart := sql.select_separated(sorted(known))):
+    if matcher.absorptions and (apart := identities.select_separated(sorted(known))):
         known, matcher, profiles = _match(people, owner_ids, rows, apart)
     is_settled = not (matcher.absorptions or matcher.moved or matcher.identified)
-    if not is_settled and sql.select_owners(keys) != owner_ids:
+    if not is_settled and identities.select_owners(keys) != owner_ids:
         raise _Raced
     _write(matcher, known)
     merged = {a.absorbed.id: a.absorbed.current().id for a in matcher.absorptions}
@@ -128,7 +129,7 @@ def _resolve(people: Sequence[Person]) -> Resolution:
 
 def _lock(customer_ids: set[int]) -> list[tuple[int, str | None]]:
     """Hold these customers, so that nobody else merges or identifies them; (id, CustomerId)."""
-    rows = sql.lock_profiles(sorted(customer_ids))
+    rows = records.lock_profiles(sorted(customer_ids))
     if any(merged_into_id is not None for _, _, merged_into_id in rows):
         raise _Raced
     if len(rows) < len(customer_ids):
@@ -160,9 +161,9 @@ def _write(matcher: Matcher, known: Mapping[int, Profile]) -> None:
     if matcher.created:
         _create(matcher.created)
     if seen := [p for p in known.values() if p.last_seen_at]:
-        sql.note_seen([(p.id, p.first_seen_at, p.last_seen_at) for p in seen])
+        records.note_seen([(p.id, p.first_seen_at, p.last_seen_at) for p in seen])
     if matcher.identified:
-        sql.set_external_ids(sorted((p.id, p.external_id) for p in matcher.identified.values()))
+        records.set_external_ids(sorted((p.id, p.external_id) for p in matcher.identified.values()))
     _write_identifiers(matcher)
     changes.record(_facts(matcher))
     if matcher.absorptions:
@@ -175,7 +176,9 @@ def _write(matcher: Matcher, known: Mapping[int, Profile]) -> None:
 
 
 def _create(profiles: Sequence[Profile]) -> None:
-    ids = sql.insert_customers([(p.external_id, p.first_seen_at, p.last_seen_at) for p in profiles])
+    ids = records.insert_customers(
+        [(p.external_id, p.first_seen_at, p.last_seen_at) for p in profiles]
+    )
     for profile, customer_id in zip(profiles, ids, strict=True):
         profile.id = customer_id
 
@@ -183,10 +186,10 @@ def _create(profiles: Sequence[Profile]) -> None:
 def _write_identifiers(matcher: Matcher) -> None:
     if matcher.claimed:
         rows = sorted((*key, profile.id) for key, profile in matcher.claimed.items())
-        if sql.insert_identifiers(rows) < len(rows):
+        if identities.insert_identifiers(rows) < len(rows):
             raise _Raced
     if matcher.moved:
-        sql.repoint_identifiers(sorted((*key, p.id) for key, p in matcher.moved.items()))
+        identities.repoint_identifiers(sorted((*key, p.id) for key, p in matcher.moved.items()))
 
 
 def _facts(matcher: Matcher) -> list[changes.Fact]:

@@ -5,8 +5,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
-from customers import filters, sql
+from customers import filters
 from customers.models import Customer, CustomerField
+from customers.sql import lists
 
 SLOW = 0.25  # seconds that a list may take before its fields get an index
 AT_MOST = 20  # fields with an index that nobody asked for
@@ -45,18 +46,18 @@ def follow() -> None:
     A task of the queue. Writers are not held up; what was interrupted is begun anew. Call it
     outside a transaction.
     """
-    there = sql.field_indexes()
+    there = lists.field_indexes()
     fields = {_name(field): field for field in CustomerField.objects.filter(is_indexed=True)}
     for name, is_valid in there.items():
         if name not in fields or not is_valid:
-            sql.drop_index(name)
+            lists.drop_index(name)
     for name, field in fields.items():
         if not there.get(name):
             _create(field)
         CustomerField.objects.filter(pk=field.pk, indexed_at=None).update(indexed_at=Now())
     CustomerField.objects.filter(is_indexed=False).update(indexed_at=None)
     if any(not there.get(name) for name in fields):
-        sql.analyze_customers()
+        lists.analyze_customers()
 
 
 def _create(field: CustomerField) -> None:

@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Final
 
-from customers import exact, sql
+from customers import exact
+from customers.sql import records
 
 MASK: Final = "•••"  # stands for a value that somebody may not see
 PERMISSION: Final = "customers.see_personal_data"
@@ -36,7 +37,7 @@ class Mask:
 
     @cached_property
     def _hidden(self) -> set[str]:
-        return {_plain(name) for name in sql.personal_fields()} | _EXACTLY
+        return {_plain(name) for name in records.personal_fields()} | _EXACTLY
 
     def hides(self, name: str) -> bool:
         """Say whether the values of a field or property of this name are masked."""

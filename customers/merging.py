@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from customers import changes, consent, exact, sql
+from customers import changes, consent, exact
 from customers.changes import Fact
 from customers.matching import Key
 from customers.models import Customer, Merge
+from customers.sql import identities, records
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -37,9 +38,9 @@ def absorb(absorptions: Sequence[Absorbed]) -> None:
     pairs = sorted(now.items())
     _move_identifiers(absorptions, pairs)
     _merge_profiles(now)
-    sql.move_field_changes(pairs)
+    identities.move_field_changes(pairs)
     consent.absorb(pairs)
-    sql.leave_signposts(pairs)
+    identities.leave_signposts(pairs)
     changes.record(
         Fact(customer_id, changes.merged(absorbed_id))
         for absorbed_id, survivor_id in pairs
@@ -63,8 +64,8 @@ def join(one_id: int, other_id: int, by: str) -> dict[int, int]:
     known as an identifier, so that what the CRM says of it arrives. Raises `CannotJoinError`. Call
     it inside a transaction; what belongs to customers on higher floors is theirs to carry.
     """
-    sql.hold_identities(exclusive=False)
-    rows = sql.lock_profiles(sorted({one_id, other_id}))
+    identities.hold_identities(exclusive=False)
+    rows = records.lock_profiles(sorted({one_id, other_id}))
     if len(rows) < 2 or any(merged_into for _, _, merged_into in rows):
         raise CannotJoinError("One of the two is gone or was merged meanwhile.")
     (survivor_id, *_), (absorbed_id, *_) = sorted(rows, key=lambda row: (row[1] is None, row[0]))
@@ -76,7 +77,7 @@ def fields_together(one: Customer, other: Customer) -> dict[str, Any]:
     """Return the values that two customers would have if they were one."""
     survivor, absorbed = sorted((one, other), key=lambda c: (c.external_id is None, c.pk))
     written_at = {
-        (c, name): at for c, name, at in sql.select_last_writes([survivor.pk, absorbed.pk])
+        (c, name): at for c, name, at in records.select_last_writes([survivor.pk, absorbed.pk])
     }
     return _merge_fields({survivor.pk: survivor.fields, absorbed.pk: absorbed.fields}, written_at)
 
@@ -95,7 +96,7 @@ def _final(absorptions: Sequence[Absorbed]) -> dict[int, int]:
 def _move_identifiers(absorptions: Sequence[Absorbed], pairs: Sequence[tuple[int, int]]) -> None:
     """Give the survivors the identifiers, and note with each merge which ones it moved."""
     stored: dict[int, set[Key]] = defaultdict(set)
-    for kind, value, absorbed_id in sql.inherit_identifiers(pairs):
+    for kind, value, absorbed_id in identities.inherit_identifiers(pairs):
         stored[absorbed_id].add((kind, value))
     rows = []
     for survivor_id, absorbed_id, cause, keys in absorptions:
@@ -103,13 +104,13 @@ def _move_identifiers(absorptions: Sequence[Absorbed], pairs: Sequence[tuple[int
         stored[survivor_id] |= stored[absorbed_id] - keys
         moved = sorted(stored[absorbed_id] | keys)
         rows.append((survivor_id, absorbed_id, cause, exact.dumps(moved)))
-    sql.insert_merges(rows)
+    identities.insert_merges(rows)
 
 
 def _merge_profiles(now: Mapping[int, int]) -> None:
     everyone = sorted({*now, *now.values()})
-    rows = {row[0]: row for row in sql.select_profiles(everyone)}
-    written_at = {(c, name): at for c, name, at in sql.select_last_writes(everyone)}
+    rows = {row[0]: row for row in records.select_profiles(everyone)}
+    written_at = {(c, name): at for c, name, at in records.select_last_writes(everyone)}
     parts: dict[int, list[int]] = {survivor_id: [survivor_id] for survivor_id in now.values()}
     for absorbed_id, survivor_id in now.items():
         parts[survivor_id].append(absorbed_id)
@@ -126,7 +127,7 @@ def _merge_profiles(now: Mapping[int, int]) -> None:
                 max(lasts, default=None),
             )
         )
-    sql.update_profiles(merged)
+    records.update_profiles(merged)
 
 
 def _merge_fields(

@@ -7,9 +7,10 @@ texts, of which the pipeline keeps an index; accents and case do not count.
 import re
 from collections.abc import Iterable
 
-from customers import identity, sql
+from customers import identity
 from customers.changes import Fact
 from customers.models import Customer
+from customers.sql import lists
 
 FOUND_AT_MOST = 500
 CHUNK = 5_000  # customers whose entries are brought up to date in one statement
@@ -32,10 +33,10 @@ def find(text: str, limit: int = FOUND_AT_MOST) -> list[int]:
     text = text.strip()[:200]
     if not text:
         return []
-    found = sql.find_by_identifier(_spellings(text), text, limit)
+    found = lists.find_by_identifier(_spellings(text), text, limit)
     query = _query(text)
     if query and len(found) < limit:
-        found += sql.find_by_words(query, limit)
+        found += lists.find_by_words(query, limit)
     return [*dict.fromkeys(found)][:limit]
 
 
@@ -43,14 +44,14 @@ def follow(facts: Iterable[Fact]) -> None:
     """Bring the words up to date of whom these facts may concern. Call it inside a transaction."""
     customer_ids = sorted({fact.customer_id for fact in facts if _concerns_words(fact.name)})
     if customer_ids:
-        sql.keep_search_entries(customer_ids, FOLDED, PLAIN)
+        lists.keep_search_entries(customer_ids, FOLDED, PLAIN)
 
 
 def rebuild() -> None:
     """Bring the words of all customers up to date."""
     last = 0
     while ids := _next_ids(last):
-        sql.keep_search_entries(ids, FOLDED, PLAIN)
+        lists.keep_search_entries(ids, FOLDED, PLAIN)
         last = ids[-1]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from customers import sql
+from customers.sql import records
 
 
 def lock(customer_ids: Collection[int]) -> dict[int, int]:
@@ -14,7 +14,7 @@ def lock(customer_ids: Collection[int]) -> dict[int, int]:
     """
     wanted = set(customer_ids)
     while True:
-        merged_into = dict(sql.lock_customers(sorted(wanted)))
+        merged_into = dict(records.lock_customers(sorted(wanted)))
         further = {new for new in merged_into.values() if new is not None} - wanted
         if not further:
             return {old: _survivor(old, merged_into) for old in merged_into}

@@ -8,9 +8,10 @@ from functools import lru_cache
 
 from django.conf import settings
 
-from customers import clock, sql
+from customers import clock
 from customers.matching import CUSTOMER_ID, Key
 from customers.models import Tombstone
+from customers.sql import identities
 
 REASON = (
     "This person was erased and is kept out. An administrator can let them in again: "
@@ -34,7 +35,7 @@ def erased(keys: Collection[Key]) -> set[Key]:
 
     Until the transaction ends, nobody else is erased: what is not kept out may be written.
     """
-    sql.hold_identities(exclusive=False)
+    identities.hold_identities(exclusive=False)
     if not Tombstone.objects.exists():
         return set()
     key_of = {digest(key): key for key in keys}

@@ -9,8 +9,9 @@ from django.core.cache import cache
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from customers import adminkit, forms, sql
+from customers import adminkit, forms
 from customers.models import Customer, CustomerField
+from customers.sql import lists
 
 COUNTED_AT_ONCE: Final = 20_000  # customers; above, the queue counts and figures are kept
 KEPT: Final = timedelta(minutes=10)
@@ -34,7 +35,7 @@ class Usage(NamedTuple):
 def of(fields: Iterable[CustomerField]) -> dict[str, Usage]:
     """Return the usage of fields by name: counted now, or among many customers as last kept."""
     if adminkit.estimated_rows(Customer) <= COUNTED_AT_ONCE:
-        counts = sql.count_values()
+        counts = lists.count_values()
         examples = _examples(fields)
         total = Customer.objects.current().count()
         return {f.name: Usage(counts.get(f.name, 0), total, examples[f.name]) for f in fields}
@@ -46,7 +47,7 @@ def of(fields: Iterable[CustomerField]) -> dict[str, Usage]:
 
 def refresh() -> None:
     """Count anew and keep the figures; a task of the queue."""
-    counts = sql.count_values()
+    counts = lists.count_values()
     fields = list(CustomerField.objects.all())
     examples = _examples(fields)
     for field in fields:

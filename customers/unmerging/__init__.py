@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from django.db.models import Q, QuerySet
 
 from customers import changes, consent, exact, fields
-from customers import sql as customers_sql
 from customers.changes import Fact
 from customers.matching import CUSTOMER_ID, Key
 from customers.models import Customer, Identifier, Merge
+from customers.sql import identities, records
 from customers.unmerging import sql
 
 NEVER = 2**62  # an id that no row reaches: of later rows, none goes along
@@ -67,10 +67,10 @@ def undo(merge: Merge, by: str) -> Split:
     Higher floors must let their rows follow, then call `note_seen`. Call it inside a transaction;
     it waits for what is being identified, and holds the customers.
     """
-    customers_sql.hold_identities(exclusive=True)
+    identities.hold_identities(exclusive=True)
     merge = Merge.objects.get(pk=merge.pk)
     planned = plan_undo(merge)
-    customers_sql.lock_profiles(sorted({planned.kept_id, *planned.members}))
+    records.lock_profiles(sorted({planned.kept_id, *planned.members}))
     split = _carry_out(plan_undo(merge), by)
     Merge.objects.filter(pk=merge.pk).update(undone_at=sql.now(), undone_by=by)
     return split
@@ -81,8 +81,8 @@ def detach(customer_id: int, key: Key, by: str) -> Split:
 
     As `undo`. The two are kept apart by a merge that is undone from the beginning.
     """
-    customers_sql.hold_identities(exclusive=True)
-    customers_sql.lock_profiles([customer_id])
+    identities.hold_identities(exclusive=True)
+    records.lock_profiles([customer_id])
     split = _carry_out(plan_detach(customer_id, key), by)
     now = sql.now()
     Merge.objects.create(
@@ -113,7 +113,7 @@ def plan_undo(merge: Merge) -> Split:
     if absorbed is None or absorbed.merged_into_id is None:
         raise CannotSeparateError("The other customer is gone.")
     kept = _current(absorbed.merged_into_id)
-    owners = customers_sql.select_owners([(kind, value) for kind, value in merge.identifiers])
+    owners = identities.select_owners([(kind, value) for kind, value in merge.identifiers])
     leaving = tuple(sorted(key for key, owner in owners.items() if owner == kept.pk))
     external_id = merge.external_id if (CUSTOMER_ID, merge.external_id) in leaving else None
     return _with_values(
@@ -256,7 +256,7 @@ def _carry_out(split: Split, by: str) -> Split:
     Customer.objects.filter(pk__in=others).update(merged_into=separated_id)
     if split.identifiers:
         rows = [(*key, separated_id) for key in split.identifiers]
-        customers_sql.repoint_identifiers(rows)
+        identities.repoint_identifiers(rows)
     sql.move_field_changes(split.kept_id, separated_id, split.change_ids, others)
     if split.members:
         consent.separate(split.kept_id, separated_id, split.members)

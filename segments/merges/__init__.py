@@ -28,11 +28,16 @@ def follow(survivor_of: Mapping[int, int], undone: Mapping[int, int], now: datet
     """
     merged = {old: new for old, new in survivor_of.items() if old != new}
     if merged:
-        change_sizes(dict(sql.follow([*merged], [*merged.values()], now)))
+        absorbed, survivors = [*merged], [*merged.values()]
+        sql.carry_history(absorbed, survivors)
+        change_sizes(dict(sql.carry_memberships(absorbed, survivors, now)))
     pairs = {
         separated: survivor_of[kept]
         for separated, kept in undone.items()
         if kept in survivor_of and survivor_of.get(separated) == separated
     }
     if pairs:
-        change_sizes(dict(sql.undo([*pairs.values()], [*pairs])))
+        kept, separated = [*pairs.values()], [*pairs]
+        sql.return_history(kept, separated)
+        sql.return_ends(kept, separated)
+        change_sizes(dict(sql.restore_memberships([*kept, *separated])))

@@ -7,15 +7,8 @@ from typing import Any
 from django.db import connection
 
 
-def follow(
-    absorbed: Sequence[int], survivors: Sequence[int], at: datetime
-) -> list[tuple[int, int]]:
-    """Carry memberships and history of merged customers to their survivors; nobody enters.
-
-    Where both were members the survivor's membership stands, and the other ends with cause merge.
-    History remembers whose it was. Returns (segment id, by how many members it has changed).
-    """
-    pairs: dict[str, Any] = {"absorbed": [*absorbed], "survivors": [*survivors], "at": at}
+def carry_history(absorbed: Sequence[int], survivors: Sequence[int]) -> None:
+    """Give the history of merged customers to their survivors; it remembers whose it was."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -34,8 +27,17 @@ def follow(
                    COALESCE(absorbed_id, customer_id), is_double
             FROM old
             """,
-            pairs,
+            {"absorbed": [*absorbed], "survivors": [*survivors]},
         )
+
+
+def carry_memberships(absorbed: Sequence[int], survivors: Sequence[int], at: datetime) -> list[Any]:
+    """Give the memberships of merged customers to their survivors; nobody enters.
+
+    Where both were members the survivor's membership stands, and the other ends with cause merge.
+    Returns (segment id, by how many members it has changed).
+    """
+    with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH merging AS (
@@ -72,19 +74,13 @@ def follow(
             )
             SELECT segment_id, -count(*) FROM ended GROUP BY segment_id
             """,
-            pairs,
+            {"absorbed": [*absorbed], "survivors": [*survivors], "at": at},
         )
         return cursor.fetchall()
 
 
-def undo(kept: Sequence[int], separated: Sequence[int]) -> list[tuple[int, int]]:
-    """Give customers who were separated again their history back, and both their memberships.
-
-    What ended an entry of theirs while they were one goes along. Both are members afterwards where
-    their own history says so; nobody enters or leaves. Returns (segment id, by how many members it
-    has changed).
-    """
-    pairs: dict[str, Any] = {"kept": [*kept], "separated": [*separated]}
+def return_history(kept: Sequence[int], separated: Sequence[int]) -> None:
+    """Give customers who were separated again their own history back, but doubles."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -108,8 +104,13 @@ def undo(kept: Sequence[int], separated: Sequence[int]) -> list[tuple[int, int]]
                    NULLIF(absorbed_id, separated_id), is_double
             FROM old WHERE NOT (is_double AND absorbed_id = separated_id)
             """,
-            pairs,
+            {"kept": [*kept], "separated": [*separated]},
         )
+
+
+def return_ends(kept: Sequence[int], separated: Sequence[int]) -> None:
+    """Give them also what ended an entry of theirs while they were one with another."""
+    with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH undoing AS (
@@ -141,12 +142,20 @@ def undo(kept: Sequence[int], separated: Sequence[int]) -> list[tuple[int, int]]
                 (customer_id, id, segment_id, entered, at, cause, entry_no, event_id)
             SELECT separated_id, id, segment_id, entered, at, cause, entry_no, event_id FROM old
             """,
-            pairs,
+            {"kept": [*kept], "separated": [*separated]},
         )
+
+
+def restore_memberships(customer_ids: Sequence[int]) -> list[Any]:
+    """Make customers members exactly where their own history says so; nobody enters or leaves.
+
+    Returns (segment id, by how many members it has changed).
+    """
+    with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH concerned AS (
-                SELECT unnest(%(kept)s::bigint[] || %(separated)s::bigint[]) AS customer_id
+                SELECT unnest(%s::bigint[]) AS customer_id
             ), inside AS (
                 SELECT h.customer_id, h.segment_id,
                        max(h.id) FILTER (WHERE h.entered) AS entry_id
@@ -174,6 +183,6 @@ def undo(kept: Sequence[int], separated: Sequence[int]) -> list[tuple[int, int]]
             FROM (SELECT * FROM restored UNION ALL SELECT * FROM dropped) AS changed
             GROUP BY segment_id
             """,
-            pairs,
+            [[*customer_ids]],
         )
         return cursor.fetchall()

@@ -12,9 +12,10 @@ from django.conf import settings
 from django.db import connection
 from django_q.models import OrmQ
 
-from activation import carriers, dispatch, outbox, retries, sql, triggers, webhook
+from activation import carriers, dispatch, outbox, retries, triggers, webhook
 from activation.carriers import Answer
 from activation.models import Attempt, Delivery, Destination
+from activation.sql import sending
 from customers import clock
 from tests.activation import receivers
 from tests.activation.conftest import enqueue, entry, run_tasks, state_of, tasks
@@ -36,7 +37,7 @@ def make_due(**more):
 
 def lease(token, limit=100, until=timedelta(seconds=20)):
     now = clock.now()
-    rows = sql.lease_due(token, now, now + until, limit=limit, each=4, to_open=5)
+    rows = sending.lease_due(token, now, now + until, limit=limit, each=4, to_open=5)
     return [row[0] for row in rows]
 
 
@@ -236,7 +237,7 @@ def test_entry_during_a_hanging_attempt_is_sent_at_once(
 
 def test_one_task_sends_at_a_time_so_that_the_other_worker_is_free(make_trigger, enter, receiver):
     enter(make_trigger(receiver))
-    with _in_another_session("SELECT pg_advisory_lock(%s)", [sql._SENDER]):
+    with _in_another_session("SELECT pg_advisory_lock(%s)", [sending._SENDER]):
         outbox.deliver_due()
         assert receiver.received == []
     run_tasks()
@@ -312,11 +313,11 @@ def test_result_is_not_written_when_the_lease_is_lost(make_trigger, enter, make_
     first, second = uuid4(), uuid4()
     lease(first, until=timedelta(seconds=-1))
     lease(second)
-    assert sql.note_attempts([row_of(delivery.pk, first, Answer(500, 5, "late"))]) == set()
+    assert sending.note_attempts([row_of(delivery.pk, first, Answer(500, 5, "late"))]) == set()
     delivery.refresh_from_db()
     assert (delivery.lease, delivery.attempts_made, delivery.last_error) == (second, 0, "")
     assert not Attempt.objects.exists()
-    assert sql.note_attempts([row_of(delivery.pk, second)]) == {delivery.pk}
+    assert sending.note_attempts([row_of(delivery.pk, second)]) == {delivery.pk}
     assert state_of(delivery) == "delivered"
 
 
@@ -355,7 +356,7 @@ def test_message_deleted_while_on_its_way_is_no_fault(make_trigger, enter, recei
     token = uuid4()
     lease(token)
     delivery.delete()
-    assert sql.note_attempts([row_of(delivery.pk, token)]) == set()
+    assert sending.note_attempts([row_of(delivery.pk, token)]) == set()
 
 
 def test_message_cancelled_while_on_its_way_may_arrive_but_is_not_retried(make_trigger, enter):
@@ -365,7 +366,7 @@ def test_message_cancelled_while_on_its_way_may_arrive_but_is_not_retried(make_t
     lease(token)
     triggers.switch_off(trigger)
     rows = [row_of(arrived.pk, token), row_of(failed.pk, token, Answer(500, 5, "no"))]
-    assert sql.note_attempts(rows) == {arrived.pk, failed.pk}
+    assert sending.note_attempts(rows) == {arrived.pk, failed.pk}
     assert (state_of(arrived), state_of(failed)) == ("delivered", "cancelled")
 
 

@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from activation import carriers, dispatch, outbox, sql, wakeups
+from activation import carriers, dispatch, outbox, wakeups
 from activation.models import Attempt, Delivery, Destination
+from activation.sql import sending
 from customers import clock, exact
 from tests.activation import receivers
 from tests.activation.conftest import run_tasks, state_of
@@ -163,5 +164,5 @@ def test_lease_of_the_newest_takes_these_first(make_trigger, enter):
     now = clock.now()
     token = deliveries[0].pk
     options = {"limit": 1, "each": 4, "to_open": 5, "newest_first": True}
-    (row,) = sql.lease_due(token, now, now + timedelta(seconds=9), **options)
+    (row,) = sending.lease_due(token, now, now + timedelta(seconds=9), **options)
     assert row[0] == deliveries[2].pk

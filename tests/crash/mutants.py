@@ -4,7 +4,8 @@ from uuid import uuid4
 
 from django.db import connection, transaction
 
-from activation import bodies, destinations, outbox, sql
+from activation import bodies, destinations, outbox
+from activation.sql import sending
 from cdp import pipeline
 from customers import changes
 from segments import memberships
@@ -40,7 +41,7 @@ def new_body_each_time(die):
 
 def no_lease_check(die):
     """Note what came of an attempt although the message is leased to another by now."""
-    real = sql.note_attempts
+    real = sending.note_attempts
 
     def note(rows):
         with connection.cursor() as cursor:
@@ -51,7 +52,7 @@ def no_lease_check(die):
             )
         return real(rows)
 
-    sql.note_attempts = note
+    sending.note_attempts = note
 
 
 BREAK = {

@@ -9,7 +9,8 @@ from datetime import timedelta
 import httpcore2
 from django.db import Error, connection
 
-from activation import carriers, dispatch, outbox, retries, sql, webhook
+from activation import carriers, dispatch, outbox, retries, webhook
+from activation.sql import sending
 from cdp import pipeline
 from customers import changes, clock
 from events import inbox
@@ -97,8 +98,8 @@ def run_pipeline(die):
 
 
 def run_sender(die):
-    after(sql, "lease_due", die)
-    after(sql, "note_attempts", die)
+    after(sending, "lease_due", die)
+    after(sending, "note_attempts", die)
     after(webhook.Webhooks, "send", die)
     midway(die)
     while True:

@@ -6,8 +6,9 @@ import pytest
 from django.db import connection, transaction
 
 from cdp import audience
-from customers import clock, fields, filters, indexing, paging, sql
+from customers import clock, fields, filters, indexing, paging
 from customers.models import Customer, CustomerField
+from customers.sql import lists
 from segments import preview
 
 pytestmark = pytest.mark.django_db
@@ -152,7 +153,7 @@ def test_index_is_used_and_goes_with_its_field(people):
         field.is_indexed = True
         field.save()
     indexing.follow()
-    assert {*sql.field_indexes().values()} == {True}
+    assert {*lists.field_indexes().values()} == {True}
     given = [
         *(("field.city", "bern"), ("field.points[at_least]", "9")),
         *(("field.born[from]", "1990-01-01"), ("field.vip", "true")),
@@ -164,7 +165,7 @@ def test_index_is_used_and_goes_with_its_field(people):
             assert f"customer_field_{one.field.pk}_" in rows.explain()
     CustomerField.objects.update(is_indexed=False)
     indexing.follow()
-    assert sql.field_indexes() == {}
+    assert lists.field_indexes() == {}
 
 
 def test_slow_field_gets_an_index_by_itself(people):

@@ -1,11 +1,23 @@
 """What the tests of events share: a source, and requests sent to it and taken in."""
 
 import json
+import math
 
 import pytest
 from django.db import transaction
 
-from events import inbox
+from events import inbox, throttle
+
+
+@pytest.fixture(autouse=True)
+def _limits_of_this_test():
+    throttle.forget()
+
+
+@pytest.fixture
+def limits_stay(monkeypatch):
+    """Read limits once, not once a second: a slow machine counts the same statements."""
+    monkeypatch.setattr(throttle, "_READ_EVERY", math.inf)
 
 
 @pytest.fixture
