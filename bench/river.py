@@ -62,7 +62,9 @@ def receive(count: int, customers: int) -> None:
 def store(size: Size) -> Iterator[Row]:
     """Inbox to stored, against COPY of the very rows into a table without an index."""
     from cdp import pipeline
+    from cdp.management.commands import run_pipeline
 
+    run_pipeline.collect_rarely()
     _plain_table()
     ours, copies = [], []
     for _ in range(3 if size.is_small else 9):
@@ -136,6 +138,7 @@ def run(size: Size) -> Iterator[Row]:
     _forget_changes()
     rounds = 2 if size.is_small else 10
     command = run_pipeline.Command()
+    run_pipeline.collect_rarely()
 
     def go() -> None:
         while command.run_stages():

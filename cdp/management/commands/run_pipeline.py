@@ -1,5 +1,6 @@
 """The loop around the stages of the river."""
 
+import gc
 import logging
 import signal
 import time
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         health.forget("pipeline")
+        collect_rarely()
         while not self.stopping:
             try:
                 moved = self.run_stages()
@@ -63,6 +65,16 @@ class Command(BaseCommand):
             outbox.wake_due(clock.now())
             self.outbox_woken_at = time.monotonic()
         return moved
+
+
+def collect_rarely() -> None:
+    """Look for garbage in cycles seldom, and not in what the program itself consists of.
+
+    A batch is 100,000 objects without any; looking at them took a fifth of the time of a batch.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def run(stage: pipeline.Stage) -> int:
