@@ -1,7 +1,8 @@
-"""Columns of a batch as PostgreSQL arrays, written ten times faster than the driver does."""
+"""Columns of a batch as PostgreSQL arrays or for COPY, ten times faster than the driver does it."""
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 
 def of_texts(values: Iterable[str | None]) -> str:
@@ -16,7 +17,20 @@ def of_numbers(values: Iterable[int | None]) -> str:
 
 def of_times(values: Iterable[datetime | None]) -> str:
     """Write an array for a parameter that is cast to timestamptz[]."""
-    return _array("NULL" if v is None else f'"{v.isoformat()}"' for v in values)
+    return _array("NULL" if v is None else f'"{written(v)}"' for v in values)
+
+
+@lru_cache(maxsize=5_000)
+def written(at: datetime) -> str:
+    """Write an instant. Those of a batch are needed several times, and each takes a microsecond."""
+    return at.isoformat()
+
+
+def escaped(text: str) -> str:
+    """Write a text for COPY's text format."""
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _quoted(text: str) -> str:

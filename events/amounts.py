@@ -28,6 +28,8 @@ def amount(name: str, properties: Mapping[str, Any]) -> Decimal | None:
 
 def number(value: Any) -> Decimal | None:
     """Return an exact number, if the JSON value is one or is a text that holds one."""
+    if value is None:
+        return None
     if isinstance(value, str):
         text = value.strip()
         return Decimal(text) if _PLAIN_NUMBER.fullmatch(text) else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 
@@ -26,6 +26,7 @@ _KIND: Final = re.compile(r"[a-z][a-z0-9_.-]{0,49}")  # of an identifier
 _KINDS: Final = {"user_id": CUSTOMER_ID, "userid": CUSTOMER_ID, "anonymousid": ANONYMOUS_ID}
 _STRENGTH: Final = {CUSTOMER_ID: 0, ANONYMOUS_ID: 1, EMAIL: 3, PHONE: 4}  # of kinds of ours: 2
 _OF_PAGE: Final = ("url", "path", "title", "referrer", "search")
+_NOTHING: Final[Mapping[str, Any]] = {}
 _NOT_KEPT: Final = ("traits", "ip", "userAgentData")  # of a context: told elsewhere, or private
 
 
@@ -37,17 +38,21 @@ class RefusedError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Envelope:
-    """What the events of one request have in common."""
+class Envelope(NamedTuple):
+    """What the events of one request have in common.
+
+    `is_plain` tells that they hold nothing that a database refuses, `is_small` that none of them
+    can be beyond a limit of `limits`.
+    """
 
     source: Source
     call: str
     received_at: datetime
     is_plain: bool = False
+    is_small: bool = False
     is_historical: bool = False
     sent_at: Any = None
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = _NOTHING
     mapper: Mapper | None = None
 
 
@@ -113,10 +118,11 @@ def _scrubbed(raw: Any, envelope: Envelope) -> Mapping[str, Any]:
     if not isinstance(raw, dict):
         raise RefusedError("not_an_object", "An event must be a JSON object.")
     event: Mapping[str, Any] = raw if envelope.is_plain else payload.scrub(raw)
-    try:
-        limits.check(event)
-    except limits.LimitError as error:
-        raise RefusedError(error.code, str(error)) from error
+    if not envelope.is_small:
+        try:
+            limits.check(event)
+        except limits.LimitError as error:
+            raise RefusedError(error.code, str(error)) from error
     return envelope.mapper.apply(event) if envelope.mapper else event
 
 
@@ -206,9 +212,11 @@ def _normalised(given: Iterable[tuple[str, Any]], notes: list[str]) -> dict[Key,
 
 def _text(raw: Any) -> str:
     """Return an id as text: 42 and 42.0 are "42", as they are to the clients that send them."""
+    if isinstance(raw, str):
+        return raw
     if isinstance(raw, float | Decimal) and raw == int(raw):
         return str(int(raw))
-    return str(raw) if isinstance(raw, str | int | float | Decimal) else "[object Object]"
+    return str(raw) if isinstance(raw, int | float | Decimal) else "[object Object]"
 
 
 def _message_id(event: Mapping[str, Any], call: str, notes: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from django.db import Error
 
 from customers import changes
-from events import cleaning, mail, mapping, payload, quarantine, sql, store
+from events import cleaning, limits, mail, mapping, payload, quarantine, sql, store
 from events.cleaning import Envelope, Message, RefusedError
 from events.mail import recipients, reports
 from events.models import Source
@@ -58,8 +58,9 @@ def process(limit: int) -> int:
     requests = [_Request(*row) for row in sql.take_inbox(limit, MAX_BYTES)]
     if not requests:
         return 0
-    source_by_id = Source.objects.in_bulk({request.source_id for request in requests})
-    events = (event for request in requests for event in _unpack(request, source_by_id))
+    sources = Source.objects.in_bulk({request.source_id for request in requests})
+    senders = {pk: _Sender(source, mapping.of(source.mapping)) for pk, source in sources.items()}
+    events = (event for request in requests for event in _unpack(request, senders))
     while chunk := [*islice(events, AT_ONCE)]:
         _process(chunk)
     return len(requests)
@@ -77,6 +78,11 @@ class _Request(NamedTuple):
     body: bytes
 
 
+class _Sender(NamedTuple):
+    source: Source
+    mapper: mapping.Mapper
+
+
 class _Event(NamedTuple):
     """One event of a request as it came; without an envelope, why it cannot be taken."""
 
@@ -84,34 +90,35 @@ class _Event(NamedTuple):
     envelope: Envelope | Rejected
 
 
-def _unpack(request: _Request, source_by_id: Mapping[int, Source]) -> Iterator[_Event]:
+def _unpack(request: _Request, senders: Mapping[int, _Sender]) -> Iterator[_Event]:
     """Yield the events of a request, or the request itself as something to set aside."""
     source_id, received_at, call, body = request
-    source = source_by_id.get(source_id)
+    sender = senders.get(source_id)
     try:
         value, is_plain = payload.read(body)
     except payload.MalformedError as error:
         reason = ("malformed", str(error))
         yield _Event(body, Rejected(source_id, received_at, call, *reason, bytes(body)))
         return
-    if source is None:
+    if sender is None:
         reason = ("source_deleted", "The source was deleted.")
         yield _Event(value, Rejected(source_id, received_at, call, *reason, value))
         return
     if call == mail.REPORT:
-        yield from _report(request, source, value)
+        yield from _report(request, sender.source, value)
         return
     outer = value if isinstance(value, dict) and isinstance(value.get("batch"), list) else {}
     context = outer.get("context")
     envelope = Envelope(
-        source=source,
+        source=sender.source,
         call=call,
         received_at=received_at,
         is_plain=is_plain,
+        is_small=is_plain and limits.are_kept(body),
         is_historical=cleaning.HISTORICAL in (call, outer.get("type")),
         sent_at=outer.get("sentAt"),
         context=context if isinstance(context, dict) else {},
-        mapper=mapping.of(source.mapping),
+        mapper=sender.mapper,
     )
     for raw in outer.get("batch", [value]):
         yield _Event(raw, envelope)

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db import Error, transaction
 
-from customers import changes, consent, identity, tombstones
+from customers import arrays, changes, consent, identity, tombstones
 from events import catalogue, learning, quarantine, rehoming, sources, sql, traits
 from events.cleaning import Message
 from events.mail import refusals
@@ -75,7 +75,7 @@ def _drop_duplicates(messages: Iterable[Message]) -> list[Message]:
     """Keep the first of each message that we have not had yet."""
     first_by_key: dict[tuple[int, str], Message] = {}
     for message in messages:
-        first_by_key.setdefault((message.envelope.source.pk, message.message_id), message)
+        first_by_key.setdefault((message.envelope.source.id, message.message_id), message)
     new = sql.insert_receipts(sorted(first_by_key))
     return [message for key, message in first_by_key.items() if key in new]
 
@@ -94,13 +94,13 @@ def _without_erased(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _people(messages: Sequence[Message]) -> list[identity.Person]:
-    origin_of = {message.envelope.source: "" for message in messages}
-    origin_of = {source: sources.describe(source) for source in origin_of}
+    source_by_id = {message.envelope.source.id: message.envelope.source for message in messages}
+    origin_of = {pk: sources.describe(source) for pk, source in source_by_id.items()}
     return [
         identity.Person(
             message.identifiers,
             min(message.occurred_at, message.envelope.received_at),
-            f"{message.call} {message.message_id} from {origin_of[message.envelope.source]}",
+            f"{message.call} {message.message_id} from {origin_of[message.envelope.source.id]}",
         )
         for message in messages
     ]
@@ -156,9 +156,6 @@ def _note_consents(told: Sequence[Known]) -> None:
         consent.record(made, source=sources.describe(source))
 
 
-_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-
 def _row(known: Known, name_id: int, event_id: int) -> str:
     """Write an event as a row for COPY."""
     message = known.message
@@ -166,11 +163,11 @@ def _row(known: Known, name_id: int, event_id: int) -> str:
         str(known.customer_id),
         str(event_id),
         str(name_id),
-        str(message.envelope.source.pk),
-        message.message_id.translate(_ESCAPED),
-        traits.came_by(message).translate(_ESCAPED),
-        message.occurred_at.isoformat(),
-        message.envelope.received_at.isoformat(),
+        str(message.envelope.source.id),
+        arrays.escaped(message.message_id),
+        arrays.escaped(traits.came_by(message)),
+        arrays.written(message.occurred_at),
+        arrays.written(message.envelope.received_at),
         r"\N" if message.amount is None else format(message.amount, "f"),
         message.currency or r"\N",
         message.properties.decode().replace("\\", "\\\\"),

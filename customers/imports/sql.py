@@ -1,13 +1,12 @@
 """The raw statements of imports, one per function, named after what it does."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from django.db import connection
 
 from customers import arrays
 
-_ESCAPED: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 IMPORTS = 0x1A9  # class of the advisory locks by which one process at a time runs an import
 
 
@@ -98,16 +97,13 @@ def copy_customers(rows: Iterable[tuple[int, str, str]]) -> None:
     """Store (id, CustomerId, fields as JSON) of new customers."""
     _copy_text(
         "COPY customers_customer (id, external_id, fields) FROM STDIN",
-        [
-            f"{id_}\t{external_id.translate(_ESCAPED)}\t{_json(text)}"
-            for id_, external_id, text in rows
-        ],
+        [f"{id_}\t{arrays.escaped(external_id)}\t{_json(text)}" for id_, external_id, text in rows],
     )
 
 
 def copy_field_changes(rows: Iterable[tuple[int, str]], source: str, import_id: int) -> None:
     """Store (customer id, changes as JSON) as an import's."""
-    end = f"\t{source.translate(_ESCAPED)}\t{import_id}"
+    end = f"\t{arrays.escaped(source)}\t{import_id}"
     _copy_text(
         "COPY customers_fieldchange (customer_id, changes, source, import_id) FROM STDIN",
         [f"{customer_id}\t{_json(text)}{end}" for customer_id, text in rows],
@@ -139,7 +135,7 @@ class _Ends(dict[str, str]):
     """What follows the first column, in COPY's text format, by the value of the second."""
 
     def __missing__(self, text: str) -> str:
-        self[text] = end = f"\t{text.translate(_ESCAPED)}"
+        self[text] = end = f"\t{arrays.escaped(text)}"
         return end
 
 

@@ -155,6 +155,16 @@ def test_what_is_written_is_read_again(value):
     assert exactly(payload.read(payload.write(once)).value) == exactly(once)
 
 
+@pytest.mark.parametrize("before", ["[", "[ -", "[1,", "[\n", '{"a":', '{"e123":-'])
+@pytest.mark.parametrize(
+    "number", ["12345678901234567", "0.1234567890123456789", "1e400", "1.25E-300", "12e+100"]
+)
+def test_number_that_a_float_cannot_hold_keeps_its_digits(before, number):
+    value = payload.read(f"{before}{number}{']' if '[' in before else '}'}".encode()).value
+    kept = value[-1] if "[" in before else [*value.values()][-1]
+    assert str(kept) == ("-" if "-" in before else "") + number
+
+
 def exactly(value):
     """The same JSON with decimals for floats, which are exact where they are used."""
     if isinstance(value, dict):
