@@ -9,7 +9,7 @@ from customers import merging, unmerging
 from customers.matching import Key
 from customers.models import Customer, Merge
 from customers.unmerging import Split
-from events import rehoming
+from events import rehoming, sources
 
 
 class ValueMove(NamedTuple):
@@ -85,7 +85,7 @@ def _follow(split: Split) -> Split:
 @transaction.atomic
 def join(one: Customer, other: Customer, *, by: str) -> Merge:
     """Make two customers one. Raises `merging.CannotJoinError`."""
-    merged = merging.join(one.pk, other.pk, by)
+    merged = merging.join(one.pk, other.pk, by, sources.protective_origins)
     rehoming.follow(merged)
     ((absorbed_id, survivor_id),) = merged.items()
     return Merge.objects.get(survivor=survivor_id, absorbed_id=absorbed_id, undone_at=None)

@@ -11,6 +11,7 @@ from cdp.identities import Preview
 from customers import adminkit, fields, forms, lookups, masking, merging, unmerging
 from customers.models import Customer, CustomerField, Merge
 from customers.unmerging import CannotSeparateError, Split
+from events import sources
 
 
 class ShownValue(NamedTuple):
@@ -153,7 +154,7 @@ def join(request: HttpRequest, customer: Customer) -> HttpResponse:
 def joined(one: Customer, other: Customer) -> dict[str, Any]:
     """Return what a page needs to show what two customers become."""
     survivor, absorbed = sorted((one, other), key=lambda c: (c.external_id is None, c.pk))
-    together = merging.fields_together(survivor, absorbed)
+    together = merging.fields_together(survivor, absorbed, sources.protective_origins)
     known = fields.known()
     values = []
     for name in sorted(together):

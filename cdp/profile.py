@@ -66,8 +66,9 @@ def _origins(customer: Customer) -> dict[str, tuple[str, datetime, Any]]:
     found: dict[str, tuple[str, datetime, Any]] = {}
     newest = FieldChange.objects.filter(customer=customer).order_by("-id")[:_CHANGES_READ]
     for change in newest:
-        for name, (old, _) in change.changes.items():
-            found.setdefault(name, (change.source, change.at, old))
+        for name, (old, new) in change.changes.items():
+            if new == customer.fields.get(name):  # not what a merge did not let stand
+                found.setdefault(name, (change.source, change.at, old))
     return found
 
 

@@ -87,10 +87,10 @@ def history(customer: Customer, field: CustomerField) -> list[Past]:
     changed = FieldChange.objects.filter(customer=customer, changes__has_key=field.name)
     newest = list(changed.order_by("-id")[:SHOWN])
     present = customer.fields.get(field.name)
-    found = []
-    for number, change in enumerate(newest):
+    found: list[Past] = []
+    for change in newest:
         value = change.changes[field.name][1]
-        is_present = number == 0 and value == present
+        is_present = value == present and not any(past.is_present for past in found)
         shown = forms.display(field, value)
         source = masking.current().text(change.source)
         found.append(Past(change.id, change.at, source, value, shown, is_present))

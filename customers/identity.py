@@ -89,18 +89,19 @@ def _phone(text: str) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def resolve(people: Sequence[Person]) -> Resolution:
+def resolve(people: Sequence[Person], weak: merging.Weak = merging.nobody) -> Resolution:
     """Find each person's customer, in order, creating, identifying and merging as they tell.
 
     Works as if people came one by one; the number of statements does not depend on how many.
     Writes the facts of what became known. Identifiers must be normalised, each person must have
     one. Call it inside a transaction: it holds the customers until the end, so that nobody
-    merges or separates them meanwhile. Raises `RacedError` when others were faster too often.
+    merges or separates them meanwhile. Where some are merged, values of `weak` sources give way.
+    Raises `RacedError` when others were faster too often.
     """
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                return _resolve(people)
+                return _resolve(people, weak)
         except _Raced:
             continue
     raise RacedError(f"{len(people)} people changed under our hands {ATTEMPTS} times")
@@ -110,7 +111,7 @@ class _Raced(Exception):  # noqa: N818
     """What was read is no longer so: read again."""
 
 
-def _resolve(people: Sequence[Person]) -> Resolution:
+def _resolve(people: Sequence[Person], weak: merging.Weak) -> Resolution:
     identities.hold_identities(exclusive=False)
     keys = sorted({key for person in people for key in person.identifiers})
     owner_ids = identities.select_owners(keys)
@@ -121,7 +122,7 @@ def _resolve(people: Sequence[Person]) -> Resolution:
     is_settled = not (matcher.absorptions or matcher.moved or matcher.identified)
     if not is_settled and identities.select_owners(keys) != owner_ids:
         raise _Raced
-    _write(matcher, known)
+    _write(matcher, known, weak)
     merged = {a.absorbed.id: a.absorbed.current().id for a in matcher.absorptions}
     moved = {key: profile.current().id for key, profile in matcher.moved.items()}
     return Resolution([profile.current().id for profile in profiles], merged, moved)
@@ -156,7 +157,7 @@ def _match(
     return known, matcher, [matcher.see(person) for person in people]
 
 
-def _write(matcher: Matcher, known: Mapping[int, Profile]) -> None:
+def _write(matcher: Matcher, known: Mapping[int, Profile], weak: merging.Weak) -> None:
     """Store what was decided. Customers before identifiers, which only name them."""
     if matcher.created:
         _create(matcher.created)
@@ -171,7 +172,8 @@ def _write(matcher: Matcher, known: Mapping[int, Profile]) -> None:
             [
                 merging.Absorbed(a.survivor.id, a.absorbed.id, a.cause, a.keys)
                 for a in matcher.absorptions
-            ]
+            ],
+            weak,
         )
 
 

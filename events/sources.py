@@ -87,6 +87,12 @@ def is_protective(source: Source) -> bool:
     return source.kind == SourceKind.WEBSITE and not source.may_overwrite
 
 
+def protective_origins() -> set[str]:
+    """Return how values are marked that came from sources whose word counts less."""
+    websites = Source.objects.filter(kind=SourceKind.WEBSITE, may_overwrite=False)
+    return {describe(source) for source in websites}
+
+
 def describe(source: Source) -> str:
     """Name a source as the origin of a value, for people."""
     return f'{source.get_kind_display().lower()} "{source.name}"'

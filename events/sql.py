@@ -399,9 +399,13 @@ def select_origins(keys: Sequence[tuple[int, str]]) -> dict[tuple[int, str], str
             SELECT wanted.customer_id, wanted.name, latest.source
             FROM unnest(%s::bigint[], %s::text[]) AS wanted (customer_id, name)
             CROSS JOIN LATERAL (
-                SELECT source FROM customers_fieldchange
-                WHERE customer_id = wanted.customer_id AND changes ? wanted.name
-                ORDER BY id DESC LIMIT 1
+                SELECT source
+                FROM customers_fieldchange
+                JOIN customers_customer AS owner ON owner.id = customer_id
+                WHERE customer_id = wanted.customer_id
+                  -- not what a merge did not let stand
+                  AND changes -> wanted.name -> 1 = owner.fields -> wanted.name
+                ORDER BY customers_fieldchange.id DESC LIMIT 1
             ) AS latest
             """,
             [[customer_id for customer_id, _ in keys], [name for _, name in keys]],

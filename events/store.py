@@ -60,7 +60,7 @@ def _store(messages: Sequence[Message]) -> None:
     new = _without_erased(_drop_duplicates(messages))
     if not new:
         return
-    resolution = identity.resolve(_people(new))
+    resolution = identity.resolve(_people(new), sources.protective_origins)
     if resolution.merged:
         rehoming.follow(resolution.merged)
     known = [Known(*row) for row in zip(resolution.customer_ids, new, strict=True)]

@@ -195,15 +195,20 @@ def select_profiles(customer_ids: Sequence[int]) -> list[Any]:
 
 
 def select_last_writes(customer_ids: Sequence[int]) -> list[Any]:
-    """Return (customer id, field, when it was last written or cleared) for these customers."""
+    """Return (customer id, field, when, source) of the writes that gave these customers' values.
+
+    A field that was cleared has one, too. What a merge did not let stand has none.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT customer_id, field, max(at)
+            SELECT DISTINCT ON (customer_id, told.key) customer_id, told.key, at, source
             FROM customers_fieldchange
-            CROSS JOIN LATERAL jsonb_object_keys(changes) AS field
+            JOIN customers_customer AS owner ON owner.id = customer_id
+            CROSS JOIN LATERAL jsonb_each(changes) AS told
             WHERE customer_id = ANY(%s::bigint[])
-            GROUP BY customer_id, field
+              AND told.value -> 1 = coalesce(owner.fields -> told.key, 'null')
+            ORDER BY customer_id, told.key, at DESC, customers_fieldchange.id DESC
             """,
             [[*customer_ids]],
         )

@@ -77,3 +77,23 @@ def test_withheld_value_is_taken_once_the_source_allows_it(api, tell, take_in, a
     take_in()
     ann.refresh_from_db()
     assert ann.fields == {"plan": "free"}
+
+
+def test_values_of_a_device_do_not_enter_by_a_merge(tell, ann):
+    """A stranger tells a device of their own, then says by the public key that it is Ann's."""
+    tell({"type": "identify", "anonymousId": "evil", "traits": {"plan": "free", "city": "Bern"}})
+    tell({**identify(), "anonymousId": "evil"})
+    ann.refresh_from_db()
+    assert ann.fields == {"plan": "gold", "city": "Bern"}
+    tell(identify(plan="free"), identify(city="Thun"))
+    ann.refresh_from_db()
+    assert (ann.fields, reasons()) == ({"plan": "gold", "city": "Thun"}, ["withheld"])
+
+
+def test_what_a_server_told_of_a_device_enters_by_a_merge(tell, send, take_in, make_source, ann):
+    key = make_source("till", kind="store").write_key
+    send("/v1/identify", {"anonymousId": "a1", "traits": {"plan": "free"}}, key=key)
+    take_in()
+    tell({**identify(), "anonymousId": "a1"})
+    ann.refresh_from_db()
+    assert ann.fields == {"plan": "free"}
