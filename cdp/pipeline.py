@@ -13,7 +13,7 @@ from django.db import transaction
 from activation import outbox, stays
 from cdp import undoing
 from customers import changes, clock, search
-from events import inbox
+from events import holders, inbox
 from events.mail import recipients
 from segments import filling, memberships
 
@@ -38,6 +38,7 @@ def refresh(limit: int) -> int:
     """Bring segments and search up to date with what has changed, and queue what is to be sent."""
     facts = changes.claim(limit)
     search.follow(facts)
+    holders.follow(facts)
     recipients.follow(facts)
     transitions = memberships.refresh(facts)
     outbox.enqueue(transitions)

@@ -53,6 +53,14 @@ SALT_KEY = env.list("CDP_SALT_KEY", default=[SECRET_KEY])
 
 # Of "email" and "phone" those whose shared value makes two profiles one; other kinds always do.
 TRUSTED_IDENTIFIERS = env.list("CDP_TRUSTED_IDENTIFIERS", default=[])
+# How many identifiers of a kind one profile takes: anonymous_id=1000,loyalty=3.
+IDENTIFIER_LIMITS = {"anonymous_id": 1_000, "email": 100, "phone": 100} | env.dict(
+    "CDP_IDENTIFIER_LIMITS", {"value": int}, default={}
+)
+NEVER_IDENTIFIERS = {  # values that name nobody here, besides the usual "null" and "guest"
+    word.strip().lower() for word in env.list("CDP_NEVER_IDENTIFIERS", default=[])
+}
+WAITING_DAYS = env.int("CDP_WAITING_DAYS", 90)  # that e-mail events wait for whose they are
 TOMBSTONE_DAYS = env.int("CDP_TOMBSTONE_DAYS", 0)  # that erased people are kept out; 0: for ever
 ERASURE_LOG = Path(env.str("CDP_ERASURE_LOG", str(DATA_DIR / "erasures.jsonl")))
 COUNTRY = env.str("CDP_COUNTRY", "CH").upper()  # of phone numbers without a country code (ISO 3166)

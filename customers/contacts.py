@@ -20,6 +20,12 @@ def phone(fields: Mapping[str, Any]) -> str:
     return _first(_PHONE, fields)
 
 
+def values(kind: str, fields: Mapping[str, Any]) -> list[str]:
+    """Return what stands in all fields named like a kind of identifier: email or phone."""
+    pattern = _EMAIL if kind == "email" else _PHONE
+    return [v for name, v in fields.items() if isinstance(v, str) and pattern.search(name)]
+
+
 def fields_of(known: Mapping[str, CustomerField]) -> list[CustomerField]:
     """Return the first field named like an e-mail address, and the first like a phone number."""
     found = (

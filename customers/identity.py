@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import phonenumbers
@@ -67,10 +69,17 @@ def normalise(kind: str, value: str) -> str | None:
 
     E-mails are compared without regard to case, phone numbers in their international form (E.164);
     one without a country code is of the workspace's own country (CDP_COUNTRY). Programs send words
-    like "undefined" or "anonymous" for want of an id: they name nobody.
+    like "undefined" or "anonymous" for want of an id: they name nobody; nor do the words that the
+    workspace adds (CDP_NEVER_IDENTIFIERS).
     """
     text = unicodedata.normalize("NFC", value).strip()
-    if text.lower() in _NOBODY or _ZEROS_OR_DASHES.fullmatch(text) or len(text) > MAX_LENGTH:
+    folded = text.lower()
+    if (
+        folded in _NOBODY
+        or folded in settings.NEVER_IDENTIFIERS
+        or _ZEROS_OR_DASHES.fullmatch(text)
+        or len(text) > MAX_LENGTH
+    ):
         return None
     if kind == EMAIL:
         return text.lower() if _EMAIL_ADDRESS.fullmatch(text) else None
@@ -89,19 +98,24 @@ def _phone(text: str) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def resolve(people: Sequence[Person], weak: merging.Weak = merging.nobody) -> Resolution:
+def resolve(
+    people: Sequence[Person],
+    weak: merging.Weak = merging.nobody,
+    holders: Mapping[Key, int] = MappingProxyType({}),
+) -> Resolution:
     """Find each person's customer, in order, creating, identifying and merging as they tell.
 
     Works as if people came one by one; the number of statements does not depend on how many.
     Writes the facts of what became known. Identifiers must be normalised, each person must have
     one. Call it inside a transaction: it holds the customers until the end, so that nobody
     merges or separates them meanwhile. Where some are merged, values of `weak` sources give way.
-    Raises `RacedError` when others were faster too often.
+    An identifier that nobody goes by is that of its holder, if `holders` names one. Raises
+    `RacedError` when others were faster too often.
     """
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                return _resolve(people, weak)
+                return _resolve(people, weak, holders)
         except _Raced:
             continue
     raise RacedError(f"{len(people)} people changed under our hands {ATTEMPTS} times")
@@ -111,14 +125,18 @@ class _Raced(Exception):  # noqa: N818
     """What was read is no longer so: read again."""
 
 
-def _resolve(people: Sequence[Person], weak: merging.Weak) -> Resolution:
+def _resolve(
+    people: Sequence[Person], weak: merging.Weak, holders: Mapping[Key, int]
+) -> Resolution:
     identities.hold_identities(exclusive=False)
     keys = sorted({key for person in people for key in person.identifiers})
     owner_ids = identities.select_owners(keys)
-    rows = _lock(set(owner_ids.values()))
-    known, matcher, profiles = _match(people, owner_ids, rows)
+    new = {key: holder for key, holder in holders.items() if key not in owner_ids}
+    rows = _lock({*owner_ids.values(), *new.values()})
+    stored = _Stored(owner_ids, new, rows, _held(people, {**new, **owner_ids}))
+    known, matcher, profiles = _match(people, stored)
     if matcher.absorptions and (apart := identities.select_separated(sorted(known))):
-        known, matcher, profiles = _match(people, owner_ids, rows, apart)
+        known, matcher, profiles = _match(people, stored, apart)
     is_settled = not (matcher.absorptions or matcher.moved or matcher.identified)
     if not is_settled and identities.select_owners(keys) != owner_ids:
         raise _Raced
@@ -138,22 +156,49 @@ def _lock(customer_ids: set[int]) -> list[tuple[int, str | None]]:
     return [(customer_id, external_id) for customer_id, external_id, _ in rows]
 
 
+def _held(people: Sequence[Person], owner_ids: Mapping[Key, int]) -> dict[int, dict[str, int]]:
+    """Count, by kind, the identifiers of those customers who may get more; once they are held."""
+    growing: set[int] = set()
+    for person in people:
+        owners = {owner_ids.get(key) for key in person.identifiers}
+        if len(owners) > 1:
+            growing |= owners - {None}
+    if not (growing and settings.IDENTIFIER_LIMITS):
+        return {}
+    return identities.count_identifiers(sorted(growing), sorted(settings.IDENTIFIER_LIMITS))
+
+
+class _Stored(NamedTuple):
+    """How things are: whose identifiers are, whose others become, and who these customers are."""
+
+    owner_ids: Mapping[Key, int]
+    holders: Mapping[Key, int]
+    rows: Sequence[tuple[int, str | None]]
+    held: Mapping[int, Mapping[str, int]]
+
+
 def _match(
-    people: Sequence[Person],
-    owner_ids: Mapping[Key, int],
-    rows: Sequence[tuple[int, str | None]],
-    apart: Iterable[tuple[int, int]] = (),
+    people: Sequence[Person], stored: _Stored, apart: Iterable[tuple[int, int]] = ()
 ) -> tuple[dict[int, Profile], Matcher, list[Profile]]:
     """Decide about everybody; return the stored profiles, the decisions, and each one's profile."""
     known = {
-        customer_id: Profile(customer_id, external_id, (0, customer_id), parts={customer_id})
-        for customer_id, external_id in rows
+        customer_id: Profile(
+            customer_id,
+            external_id,
+            (0, customer_id),
+            parts={customer_id},
+            held=Counter(stored.held.get(customer_id)),
+        )
+        for customer_id, external_id in stored.rows
     }
     matcher = Matcher(
-        {key: known[owner_id] for key, owner_id in owner_ids.items()},
+        {key: known[owner_id] for key, owner_id in stored.owner_ids.items()},
         SHARED - {*settings.TRUSTED_IDENTIFIERS},
         frozenset(map(frozenset, apart)),
+        settings.IDENTIFIER_LIMITS,
     )
+    for key, holder_id in stored.holders.items():
+        matcher.give(key, known[holder_id])
     return known, matcher, [matcher.see(person) for person in people]
 
 

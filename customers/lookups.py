@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 
-from customers import identity
+from customers import contacts, exact, identity, search
+from customers.identity import Key
 from customers.models import Customer, Identifier
+from customers.sql import identities, lists
 
 
 def current(customer_ids: Collection[int]) -> dict[int, int]:
@@ -35,6 +37,23 @@ def by_external_id(external_ids: Collection[str]) -> dict[str, int]:
     )
     owners = dict(found.values_list("value", "customer_id"))
     return {text: owners[value] for text, value in normal.items() if value in owners}
+
+
+def by_contact(keys: Collection[Key]) -> dict[Key, int]:
+    """Return whom e-mails and phones name that nobody goes by: who has them in a field.
+
+    Of several, who has a CustomerId, else the oldest. Fields are known a moment after they were
+    written, as the search is.
+    """
+    unknown = sorted({*keys} - identities.select_owners(sorted(keys)).keys())
+    found: dict[Key, int] = {}
+    words = [search.words_of(*key) for key in unknown]
+    for number, customer_id, fields in lists.select_by_words(words) if unknown else ():
+        kind, value = key = unknown[number - 1]
+        held = contacts.values(kind, exact.loads(fields))
+        if key not in found and any(identity.normalise(kind, text) == value for text in held):
+            found[key] = customer_id
+    return found
 
 
 def find_one(text: str) -> Customer | None:

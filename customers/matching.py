@@ -1,6 +1,7 @@
 """Who is meant: the decisions of identity resolution, in memory and in the order things came."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -35,6 +36,7 @@ class Profile:
     merged_into: "Profile | None" = None
     keys: set[Key] = field(default_factory=set)  # of those that came up
     parts: set[int] = field(default_factory=set)  # ids of the stored customers it consists of
+    held: Counter[str] = field(default_factory=Counter)  # identifiers by kind, where limited
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
 
@@ -70,6 +72,7 @@ class Matcher:
     owners: dict[Key, Profile]
     shared: frozenset[str] = SHARED
     apart: frozenset[frozenset[int]] = frozenset()  # pairs of ids that somebody has separated
+    limits: Mapping[str, int] = field(default_factory=dict)  # identifiers of a kind on a profile
     created: list[Profile] = field(default_factory=list)
     claimed: dict[Key, Profile] = field(default_factory=dict)
     moved: dict[Key, Profile] = field(default_factory=dict)
@@ -85,18 +88,18 @@ class Matcher:
 
         Joining identifiers look people up; the others (an e-mail that is not trusted) only where
         nothing stronger is given. Two customers with different CustomerIds stay two: the weaker
-        identifier goes to the one named by the stronger.
+        identifier goes to the one named by the stronger. A profile that has as many identifiers
+        of a kind as the limit takes no further one: that stays whose it is, or nobody's.
         """
         keys = self._telling(person)
         external_id = self._external_id(keys)
         profile, foreign = self._meet(keys, external_id, person.cause)
         if external_id is not None and profile.external_id is None:
             self._identify(profile, external_id)
-        for key in foreign:
-            self._give(key, profile)
-        for key in person.identifiers:
-            if key not in self.owners:
-                self._give(key, profile)
+        new = [key for key in person.identifiers if key not in self.owners]
+        for key in (*foreign, *new):
+            if self._has_room(profile, key[0]):
+                self.give(key, profile)
         profile.note_seen(person.at)
         return profile
 
@@ -129,7 +132,7 @@ class Matcher:
                 foreign.append(key)
             elif profile is None:
                 profile = owner
-            elif self._are_apart(profile, owner):
+            elif self._are_apart(profile, owner) or self._are_too_many(profile, owner):
                 foreign.append(key)
             else:
                 profile = self._merge(profile, owner, cause)
@@ -138,6 +141,13 @@ class Matcher:
     def _are_apart(self, one: Profile, other: Profile) -> bool:
         """Tell whether somebody has separated these two: no message joins them again."""
         return any(pair & one.parts and pair & other.parts for pair in self.apart)
+
+    def _has_room(self, profile: Profile, kind: str) -> bool:
+        return kind not in self.limits or profile.held[kind] < self.limits[kind]
+
+    def _are_too_many(self, one: Profile, other: Profile) -> bool:
+        """Tell whether the two would together have more identifiers of a kind than one may."""
+        return any(one.held[kind] + other.held[kind] > n for kind, n in self.limits.items())
 
     def _create(self) -> Profile:
         profile = Profile(0, None, (1, len(self.created)))
@@ -151,6 +161,7 @@ class Matcher:
         self.absorptions.append(Absorption(survivor, absorbed, cause, frozenset(absorbed.keys)))
         survivor.keys |= absorbed.keys
         survivor.parts |= absorbed.parts
+        survivor.held += absorbed.held
         return survivor
 
     def _identify(self, profile: Profile, external_id: str) -> None:
@@ -158,12 +169,16 @@ class Matcher:
         if profile.id:
             self.identified[profile.id] = profile
 
-    def _give(self, key: Key, profile: Profile) -> None:
+    def give(self, key: Key, profile: Profile) -> None:
+        """Note that the identifier is the profile's from now on."""
         if key in self.owners:
-            self.owners[key].current().keys.discard(key)
+            giver = self.owners[key].current()
+            giver.keys.discard(key)
+            giver.held[key[0]] -= 1
         if key in self.owners and key not in self.claimed:
             self.moved[key] = profile
         else:
             self.claimed[key] = profile
         self.owners[key] = profile
         profile.keys.add(key)
+        profile.held[key[0]] += 1

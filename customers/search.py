@@ -55,6 +55,12 @@ def rebuild() -> None:
         last = ids[-1]
 
 
+def words_of(kind: str, value: str) -> str:
+    """Return the words by which who has this e-mail or phone in a field is found, and others."""
+    is_phone = kind == identity.PHONE
+    return re.sub(r"\D", "", value)[-_NATIONAL:] if is_phone else value.translate(_FOLD)
+
+
 def _concerns_words(fact: str) -> bool:
     return not fact.startswith(("event:", "segment:", "clock:", "field:@"))
 

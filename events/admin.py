@@ -133,8 +133,8 @@ class SourceAdmin(ProductAdmin):
             return forms.CharField(
                 label="Signing key",
                 required=False,
-                help_text=f"{db_field.help_text} It is never shown again; leave it empty to keep "
-                "what is there.",
+                help_text=f"{db_field.help_text} Of Amazon SES: the ARN of the topic. It is never "
+                "shown again; leave it empty to keep what is there.",
                 widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
             )
         return super().formfield_for_dbfield(db_field, request, **options)

@@ -11,9 +11,10 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from customers import apikit, lookups
+from customers import apikit, identity, lookups
 from events import catalogue, quarantine
-from events.models import Event, EventName, Quarantine, Source
+from events.mail import waiting
+from events.models import Event, EventName, Quarantine, Source, Waiting
 
 MAX_REPLAYED = 1_000  # events that one request sends through again
 
@@ -221,3 +222,37 @@ class QuarantineViewSet(
     def replay(self, request: Request, pk: str) -> Response:
         """Send this one through again, unless it was."""
         return Response({"replayed": quarantine.replay([self.get_object().pk])})
+
+
+class WaitingSerializer(apikit.StrictModelSerializer):
+    """What an e-mail tool reported of an address that no customer has yet: the event as JSON."""
+
+    source = serializers.CharField(source="source.key", default=None)  # type: ignore[assignment]
+
+    class Meta:
+        model = Waiting
+        fields = ["id", "email", "source", "received_at", "body"]
+
+
+class WaitingFilters(apikit.StrictFilterSet):
+    email = django_filters.CharFilter(method="by_email")
+    source = django_filters.CharFilter("source__key")
+
+    def by_email(self, found: QuerySet[Waiting], name: str, value: str) -> QuerySet[Waiting]:
+        return found.filter(email=identity.normalise(identity.EMAIL, value))
+
+
+class WaitingViewSet(
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet[Waiting],
+):
+    """Events of e-mail addresses that no customer has yet; they join whoever gets the address."""
+
+    resource = "events"
+    model = Waiting
+    queryset = waiting.listed()
+    serializer_class = WaitingSerializer
+    filterset_class = WaitingFilters
+    lookup_value_regex = r"\d{1,18}"

@@ -261,6 +261,8 @@ def _add_event(
 def _name(event: Mapping[str, Any]) -> str:
     raw = event.get("event")
     name = _text(raw).strip() if raw is not None else ""
+    if isinstance(raw, dict | list):
+        raise RefusedError("bad_name", "The name of the event must be a text.")
     if not name:
         raise RefusedError("no_name", "A track call needs the name of the event in `event`.")
     if len(name) > MAX_NAME:

@@ -48,16 +48,23 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     if encoding in ("", "identity") and not body.startswith(_GZIP):
         plain = body
     else:
-        plain = _inflate(body, limit)
+        plain = _inflate(body, limit, _window(body, encoding))
     if len(plain) > limit:
         raise TooLargeError(f"The request is larger than {limit} bytes.")
     return plain
 
 
-def _inflate(body: bytes, limit: int) -> bytes:
+def _window(body: bytes, encoding: str) -> int:
+    """Say how to unpack: gzip or zlib, whichever it is; some call bare deflate by that name."""
+    has_header = body.startswith(_GZIP) or int.from_bytes(body[:2]) % 31 == 0
+    is_bare = encoding == "deflate" and not has_header
+    return -zlib.MAX_WBITS if is_bare else zlib.MAX_WBITS | 32
+
+
+def _inflate(body: bytes, limit: int, window: int) -> bytes:
     plain = b""
     while body:
-        stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, whichever it is
+        stream = zlib.decompressobj(window)
         try:
             plain += stream.decompress(body, limit + 1 - len(plain))
         except zlib.error as error:

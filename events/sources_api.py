@@ -66,7 +66,10 @@ class SourceSerializer(apikit.StrictModelSerializer):
     )
     mapping = MappingField(required=False)
     hook_secret = serializers.CharField(
-        write_only=True, required=False, allow_blank=True, help_text="Its signing key."
+        write_only=True,
+        required=False,
+        allow_blank=True,
+        help_text="Its signing key; of SES the topic's ARN.",
     )
     created_at = apikit.UtcDateTimeField(read_only=True)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from django.db import Error, transaction
 
 from customers import arrays, changes, consent, identity, tombstones
-from events import catalogue, learning, quarantine, rehoming, sources, sql, traits
+from events import catalogue, holders, learning, quarantine, rehoming, sources, sql, traits
 from events.cleaning import Message
 from events.mail import refusals
 from events.models import Source
@@ -60,7 +60,7 @@ def _store(messages: Sequence[Message]) -> None:
     new = _without_erased(_drop_duplicates(messages))
     if not new:
         return
-    resolution = identity.resolve(_people(new), sources.protective_origins)
+    resolution = identity.resolve(_people(new), sources.protective_origins, holders.of(new))
     if resolution.merged:
         rehoming.follow(resolution.merged)
     known = [Known(*row) for row in zip(resolution.customer_ids, new, strict=True)]

@@ -6,17 +6,19 @@ who share a key are compared. A task works for a while and leaves the rest to an
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import combinations
 from typing import Final
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_q.tasks import async_task
 
 from customers import clock
 from customers.duplicates import likeness, sql
+from customers.identity import Key
 from customers.models import Customer, DuplicateSearch, PossibleDuplicate
 
 SLICE: Final = 5.0  # seconds that one task works
@@ -24,7 +26,9 @@ READ_AT_ONCE: Final = 5_000  # customers
 KEYS_AT_ONCE: Final = 500
 MAX_BLOCK: Final = 50  # customers under one key; more have nothing in common
 MAX_LISTED: Final = 100_000  # pairs
-LOST_AFTER: Final = timedelta(minutes=10)  # a search that does not get on is begun anew
+LOST_AFTER: Final = timedelta(hours=2)  # a search that has not ended is begun anew
+NIGHT: Final = range(2, 5)  # hours of the workspace's clock in which the search begins by itself
+EVERY: Final = timedelta(hours=20)  # at most
 _LEAST: Final = -(2**63)
 
 
@@ -46,6 +50,17 @@ def start() -> None:
         started_at=now, finished_at=None, after_id=0, after_key=None
     )
     async_task("customers.duplicates.work")
+
+
+def start_nightly(now: datetime) -> bool:
+    """Look for duplicates if it is night and nobody has since the last; tell whether we do."""
+    latest = DuplicateSearch.objects.filter(started_at__gt=now - EVERY)
+    if timezone.localtime(now).hour not in NIGHT or latest.exists():
+        return False
+    if not Customer.objects.exists():
+        return False
+    start()
+    return True
 
 
 def work() -> None:
@@ -73,16 +88,28 @@ def _step() -> bool:
 def _read(search: DuplicateSearch) -> None:
     """Note the next customers under their keys."""
     rows = Customer.objects.current().filter(id__gt=search.after_id).order_by("id")
-    found = [*rows.values_list("id", "fields")[:READ_AT_ONCE]]
+    found = _traits(rows[:READ_AT_ONCE])
     sql.copy_keys(
         (_hash(key), customer_id)
-        for customer_id, fields in found
-        for key in likeness.keys(likeness.read(fields))
+        for customer_id, traits in found.items()
+        for key in likeness.keys(traits)
     )
     if found:
-        search.after_id = found[-1][0]
+        search.after_id = max(found)
     else:
         search.after_key = _LEAST
+
+
+def _traits(rows: QuerySet[Customer]) -> dict[int, likeness.Traits]:
+    """Return what is compared of each customer: fields, e-mails and phones they go by."""
+    fields = dict(rows.values_list("id", "fields"))
+    contacts: dict[int, list[Key]] = {}
+    for customer_id, kind, value in sql.select_contacts([*fields]):
+        contacts.setdefault(customer_id, []).append((kind, value))
+    return {
+        customer_id: likeness.read(values, contacts.get(customer_id, ()))
+        for customer_id, values in fields.items()
+    }
 
 
 def _hash(key: str) -> int:
@@ -105,8 +132,7 @@ def _compare(search: DuplicateSearch) -> None:
 
 def _list(pairs: Sequence[tuple[int, int]]) -> None:
     ids = {customer_id for pair in pairs for customer_id in pair}
-    rows = Customer.objects.current().filter(id__in=ids).values_list("id", "fields")
-    traits = {customer_id: likeness.read(fields) for customer_id, fields in rows}
+    traits = _traits(Customer.objects.current().filter(id__in=ids))
     found = [
         (pair, likeness.compare(traits[pair[0]], traits[pair[1]]))
         for pair in pairs

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from customers import contacts, identity
+from customers.identity import Key
 
 # Names of fields, lower case without separators, in the languages CRMs speak.
 _NAMES: Final[Mapping[str, frozenset[str]]] = {
@@ -38,8 +39,8 @@ _WEIGHTS: Final = {
 class Traits(NamedTuple):
     """What of a customer is compared; "" where it is not known."""
 
-    email: str = ""
-    phone: str = ""
+    emails: frozenset[str] = frozenset()
+    phones: frozenset[str] = frozenset()
     given: str = ""
     last: str = ""
     birth: str = ""  # digits
@@ -55,8 +56,8 @@ class Likeness(NamedTuple):
     reasons: list[str]
 
 
-def read(fields: Mapping[str, Any]) -> Traits:
-    """Return what is compared of a customer with these values."""
+def read(fields: Mapping[str, Any], identifiers: Iterable[Key] = ()) -> Traits:
+    """Return what is compared of a customer with these values, who goes by these identifiers."""
     found: dict[str, str] = {}
     for name, value in fields.items():
         role = _role(name)
@@ -67,11 +68,14 @@ def read(fields: Mapping[str, Any]) -> Traits:
         found.setdefault("given", given)
         found.setdefault("last", last)
     found["birth"] = re.sub(r"\D", "", found.get("birth", ""))[:8]
-    email = identity.normalise(identity.EMAIL, contacts.email(fields)) or ""
-    phone = contacts.phone(fields)
-    return Traits(
-        email=email, phone=identity.normalise(identity.PHONE, phone) or "" if phone else "", **found
-    )
+    known = [*identifiers]
+    emails = _contacts(identity.EMAIL, fields, known)
+    return Traits(emails=emails, phones=_contacts(identity.PHONE, fields, known), **found)
+
+
+def _contacts(kind: str, fields: Mapping[str, Any], known: Iterable[Key]) -> frozenset[str]:
+    told = (identity.normalise(kind, text) for text in contacts.values(kind, fields) if text)
+    return frozenset({*filter(None, told), *(value for name, value in known if name == kind)})
 
 
 @lru_cache(maxsize=10_000)
@@ -93,8 +97,6 @@ def keys(traits: Traits) -> set[str]:
     """
     given, last, birth = _sound(traits.given), _sound(traits.last), traits.birth
     found = {
-        f"e {traits.email}": traits.email,
-        f"p {traits.phone}": traits.phone,
         f"bl {birth} {last}": birth and last,
         f"bl {birth} {given}": birth and given,  # also names that were exchanged
         f"bp {birth} {traits.postcode}": birth and traits.postcode,
@@ -105,7 +107,8 @@ def keys(traits: Traits) -> set[str]:
         f"nm {min(given, last)} {max(given, last)} {birth[4:]}": given and last and birth,
         f"sp {traits.street} {traits.postcode}": traits.street and traits.postcode,
     }
-    return {key for key, is_known in found.items() if is_known}
+    shared = {f"e {email}" for email in traits.emails} | {f"p {phone}" for phone in traits.phones}
+    return shared | {key for key, is_known in found.items() if is_known}
 
 
 @lru_cache(maxsize=100_000)
@@ -129,8 +132,8 @@ _CODES: Final = {
 def compare(one: Traits, other: Traits) -> Likeness:
     """Score two customers; from `LISTED` on, or with one e-mail or phone, they may be the same."""
     score, reasons = 0.0, []
-    for what, text in (("email", "same e-mail"), ("phone", "same phone")):
-        if (value := getattr(one, what)) and value == getattr(other, what):
+    for what, text in (("emails", "same e-mail"), ("phones", "same phone")):
+        if getattr(one, what) & getattr(other, what):
             score += LISTED
             reasons.append(text)
     score += _compare_names(one, other, reasons)

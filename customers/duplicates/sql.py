@@ -16,6 +16,21 @@ def copy_keys(rows: Iterable[tuple[int, int]]) -> None:
             copy.write_row(row)
 
 
+def select_contacts(customer_ids: Sequence[int]) -> list[Any]:
+    """Return (customer id, kind, value) of the e-mails and phones these customers go by."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT customer_id, kind, value
+            FROM customers_identifier
+            WHERE customer_id = ANY(%s::bigint[]) AND kind IN ('email', 'phone')
+            """,
+            [arrays.of_numbers(customer_ids)],
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
 def forget_keys() -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE customers_duplicatekey")

@@ -30,6 +30,26 @@ def select_owners(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]
         return {(kind, value): customer_id for kind, value, customer_id in cursor.fetchall()}
 
 
+def count_identifiers(
+    customer_ids: Sequence[int], kinds: Sequence[str]
+) -> dict[int, dict[str, int]]:
+    """Count the identifiers of these kinds that each of these customers has, by id and kind."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT customer_id, kind, count(*)
+            FROM customers_identifier
+            WHERE customer_id = ANY(%s::bigint[]) AND kind = ANY(%s::text[])
+            GROUP BY customer_id, kind
+            """,
+            [arrays.of_numbers(customer_ids), arrays.of_texts(kinds)],
+        )
+        held: dict[int, dict[str, int]] = {}
+        for customer_id, kind, count in cursor.fetchall():
+            held.setdefault(customer_id, {})[kind] = count
+        return held
+
+
 IDENTITIES = 0x1D5  # the advisory lock that orders separations with everything that identifies
 
 

@@ -64,6 +64,34 @@ def find_by_words(query: str, limit: int) -> list[int]:
         return found
 
 
+def select_by_words(texts: Sequence[str]) -> list[Any]:
+    """Return (place of the text, from 1; customer id; fields as JSON text), up to 20 of each.
+
+    Those with a CustomerId come first, then the oldest. By the index only, as above.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            """
+            SELECT place, found.id, found.fields::text
+            FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (words, place)
+            CROSS JOIN LATERAL (
+                SELECT customer.id, customer.fields
+                FROM customers_searchentry AS entry
+                JOIN customers_customer AS customer ON customer.id = entry.customer_id
+                WHERE words @@ plainto_tsquery('simple', wanted.words) AND merged_into_id IS NULL
+                ORDER BY external_id IS NULL, customer.id
+                LIMIT 20
+            ) AS found
+            ORDER BY place, 2
+            """,
+            [arrays.of_texts(texts)],
+        )
+        rows: list[Any] = cursor.fetchall()
+        cursor.execute("SET LOCAL enable_seqscan = on")
+        return rows
+
+
 def keep_search_entries(customer_ids: Sequence[int], folded: str, plain: str) -> None:
     """Bring the search entries of these customers up to date.
 

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from events import collection, inbox
 from events.collection import AnswerError
-from events.mail import REPORT, providers, reports
+from events.mail import REPORT, amazon, providers, reports
 from events.models import Source
 
 
@@ -24,5 +24,22 @@ def hook(request: HttpRequest, token: str) -> HttpResponse:
             providers.verify(source.provider, source.hook_secret or "", request)
         except providers.UnverifiedError as error:
             raise AnswerError(401, "unverified", str(error)) from error
-        inbox.accept_for(source, REPORT, reports.pack(request, body))
+        except amazon.UnreachableError as error:
+            raise _come_again(error) from error
+        if not _is_confirmed(source, body):
+            inbox.accept_for(source, REPORT, reports.pack(request, body))
     return JsonResponse({"success": True})
+
+
+def _is_confirmed(source: Source, body: bytes) -> bool:
+    """Tell whether this was Amazon's question if we want reports, and is answered now."""
+    if source.provider != "ses" or not source.hook_secret:
+        return False  # not verified: somebody must open the link
+    try:
+        return amazon.confirm(source.hook_secret, body)
+    except amazon.UnreachableError as error:
+        raise _come_again(error) from error
+
+
+def _come_again(error: Exception) -> AnswerError:
+    return AnswerError(503, "unavailable", str(error), collection.RETRY_AFTER)

@@ -27,6 +27,8 @@ from anymail.webhooks import (
 )
 from django.http import HttpRequest
 
+from events.mail import amazon
+
 _TOLERANCE: Final = 300  # seconds that a signature is valid
 _OPEN: Final = "address:secret"  # anymail warns of hooks without a password; ours are secret
 
@@ -56,7 +58,7 @@ class Provider(NamedTuple):
 
 
 PROVIDERS: Final = {
-    "ses": Provider("Amazon SES", _Ses),
+    "ses": Provider("Amazon SES", _Ses, "topic_arn"),
     "brevo": Provider("Brevo", brevo.BrevoTrackingWebhookView),
     "mailersend": Provider(
         "MailerSend", mailersend.MailerSendTrackingWebhookView, "signing_secret", "none"
@@ -87,13 +89,20 @@ SIGNING: Final = {key for key, provider in PROVIDERS.items() if provider.key_nam
 def verify(key: str, secret: str, request: HttpRequest) -> None:
     """Check that the service itself signed the report, if its signing key is known.
 
-    Raises `UnverifiedError`. Without a key the secret address is what shows that they know us.
+    Raises `UnverifiedError`, `amazon.UnreachableError`. Without a key the secret address is what
+    shows that they know us.
     """
     if not secret or key not in SIGNING:
         return
-    check = _verify_resend if key == "resend" else _verify_by_anymail(key)
+    own: dict[str, Callable[[str, HttpRequest], None]] = {
+        "resend": _verify_resend,
+        "ses": _verify_ses,
+    }
+    check = own.get(key) or _verify_by_anymail(key)
     try:
         check(secret, request)
+    except amazon.UnreachableError:
+        raise
     except (AnymailWebhookValidationFailure, UnverifiedError) as error:
         raise UnverifiedError(str(error)) from error
     except Exception as error:  # what a stranger sends, or a key that is none
@@ -108,6 +117,13 @@ def _verify_by_anymail(key: str) -> Callable[[str, HttpRequest], None]:
         view.run_validators(request)
 
     return check
+
+
+def _verify_ses(arn: str, request: HttpRequest) -> None:
+    try:
+        amazon.verify(arn, request.body)
+    except amazon.ForgedError as error:
+        raise UnverifiedError(str(error)) from error
 
 
 def _verify_resend(secret: str, request: HttpRequest) -> None:

@@ -5,33 +5,6 @@ from datetime import datetime
 
 from django.db import connection
 
-from customers import search
-
-
-def find_by_field(emails: Sequence[str]) -> dict[str, str]:
-    """Return the CustomerId of who has the e-mail in a field that is called so, by e-mail."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT wanted.email, found.external_id
-            FROM unnest(%s::text[]) AS wanted (email)
-            CROSS JOIN LATERAL (
-                SELECT external_id
-                FROM customers_searchentry AS entry
-                JOIN customers_customer AS customer ON customer.id = entry.customer_id
-                WHERE words @@ plainto_tsquery('simple', translate(wanted.email, %s, %s))
-                  AND external_id IS NOT NULL AND merged_into_id IS NULL
-                  AND EXISTS (
-                      SELECT 1 FROM jsonb_each_text(fields) AS held (name, value)
-                      WHERE name ~* 'e-?mail' AND lower(value) = wanted.email
-                  )
-                ORDER BY customer.id LIMIT 1
-            ) AS found
-            """,
-            [[*emails], search.FOLDED, search.PLAIN],
-        )
-        return dict(cursor.fetchall())
-
 
 def insert_waiting(rows: Sequence[tuple[str, int, datetime, str]]) -> None:
     """Keep (e-mail, source id, received_at, event as JSON)."""
@@ -56,6 +29,27 @@ def take_waiting(emails: Sequence[str]) -> list[tuple[int, datetime, str]]:
             [[*emails]],
         )
         return [row[1:] for row in sorted(cursor.fetchall())]
+
+
+def forget_waiting(before: datetime | None, at_most: int, at_once: int) -> None:
+    """Remove of the `at_once` oldest those received before, and those beyond `at_most` events.
+
+    How many there are is told by their ids, which are given in turn.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DELETE FROM events_waiting
+            USING (
+                SELECT id FROM events_waiting ORDER BY id LIMIT %(at_once)s
+            ) AS oldest
+            WHERE events_waiting.id = oldest.id AND (
+                received_at < %(before)s::timestamptz
+                OR events_waiting.id <= (SELECT max(id) FROM events_waiting) - %(at_most)s
+            )
+            """,
+            {"before": before, "at_most": at_most, "at_once": at_once},
+        )
 
 
 def select_emails(customer_ids: Sequence[int]) -> list[str]:

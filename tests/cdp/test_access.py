@@ -60,6 +60,8 @@ SCOPES = {
     "quarantine/replay/": {"post": "events:write"},
     "quarantine/1/": {"get": "events:read"},
     "quarantine/1/replay/": {"post": "events:write"},
+    "waiting-events/": {"get": "events:read"},
+    "waiting-events/1/": {"get": "events:read", "delete": "events:write"},
     "sources/": {m: f"sources:{r}" for m, r in READ_WRITE.items()},
     "sources/x/": {"get": "sources:read", "put": "sources:write", "patch": "sources:write"},
     "sources/x/rotate/": {"post": "sources:write"},

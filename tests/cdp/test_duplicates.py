@@ -5,9 +5,15 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from cdp import erasure
-from customers import duplicates
+from customers import clock, duplicates
 from customers.duplicates import likeness
-from customers.models import Customer, DuplicateKey, DuplicateSearch, PossibleDuplicate
+from customers.models import (
+    Customer,
+    DuplicateKey,
+    DuplicateSearch,
+    Identifier,
+    PossibleDuplicate,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -39,6 +45,21 @@ def test_who_may_be_the_same_person(what, one, other, is_listed, make_customer):
     assert find() == ({(first.pk, second.pk)} if is_listed else set())
     assert not DuplicateKey.objects.exists()
     assert DuplicateSearch.objects.get().finished_at
+
+
+def test_who_goes_by_an_email_that_stands_in_a_field_of_another(make_customer):
+    one, other = make_customer("a"), make_customer("b", fields={"E-Mail": "Ann@x.com"})
+    Identifier.objects.create(kind="email", value="ann@x.com", customer=one)
+    assert find() == {(one.pk, other.pk)}
+
+
+def test_search_begins_once_a_night(make_customer):
+    at_noon, at_night = (clock.now().replace(hour=hour) for hour in (12, 2))
+    assert not duplicates.start_nightly(at_night)  # nobody is there
+    make_customer("a")
+    assert not duplicates.start_nightly(at_noon)
+    assert duplicates.start_nightly(at_night)
+    assert not duplicates.start_nightly(at_night)
 
 
 def test_search_goes_on_slice_by_slice(make_customer, monkeypatch):

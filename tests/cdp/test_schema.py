@@ -19,7 +19,7 @@ from activation.models import Destination, Trigger
 from cdp import apikeys
 from customers import consent, imports, suppression
 from customers.models import Erasure, PossibleDuplicate
-from events.models import EventName, Quarantine
+from events.models import EventName, Quarantine, Waiting
 from tests.makers import NOON
 
 EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60")) // 12  # of each operation
@@ -60,6 +60,7 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
     triggers.save(trigger)
     source = make_event(customer=customer, source=make_source("x")).source
     refused = Quarantine.objects.create(source=source, call="track", code="no_name", body="{}")
+    waiting = Waiting.objects.create(source=source, email="a@x.com", body="{}")
     pair = PossibleDuplicate.objects.create(
         one=customer, other=make_customer("b"), score=12, reasons=[]
     )
@@ -76,6 +77,7 @@ def stored(make_field, make_customer, make_source, make_event, make_segment, set
         "sources": {"key": "x"},
         "event-names": {"id": EventName.objects.get().pk},
         "quarantine": {"id": refused.pk},
+        "waiting-events": {"id": waiting.pk},
         "destinations": {"key": "x"},
         "triggers": {"key": "x"},
         "deliveries": {"id": str(outbox.send_test(trigger, customer.pk).delivery_id)},

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 
@@ -119,6 +120,29 @@ def test_trusted_email_of_another_customer_goes_to_the_one_now_seen(settings):
     assert owner("e1").pk == second
 
 
+def test_profile_that_is_full_takes_no_further_identifier_and_is_not_merged(settings):
+    """A till that calls everybody by one id, or one id for every browser, stays bounded."""
+    settings.IDENTIFIER_LIMITS = {"anonymous_id": 2}
+    known, _, over, alone = one_by_one("u1 a1", "u1 a2", "u1 a3", "a3")
+    assert known == over != alone
+    assert owner("a3").pk == alone
+    assert resolve("u1 a3") == [known]
+    assert not Merge.objects.exists()
+    assert resolve("u2 a1", "u1 a3", "a3") == [owner("u2").pk, known, known]
+
+
+def test_two_profiles_with_too_many_of_a_kind_together_stay_two(settings):
+    settings.IDENTIFIER_LIMITS = {"email": 1}
+    one, other, both = one_by_one("u1 e1", "a1 e2", "u1 a1")
+    assert both == one != other
+    assert (owner("a1").pk, owner("e2").pk) == (one, other)
+
+
+def test_word_of_the_workspace_names_nobody(settings):
+    settings.NEVER_IDENTIFIERS = {"kiosk-7"}
+    assert identity.normalise("anonymous_id", " Kiosk-7") is None
+
+
 def test_chain_of_merges_ends_at_one_customer(settings):
     settings.TRUSTED_IDENTIFIERS = ["email"]
     one_by_one("a1", "a2", "a3 e3", "u1", "a2 e1", "e1 e3", "a1 e3", "a1 u1")
@@ -219,7 +243,7 @@ def test_cost_does_not_grow_with_people(django_assert_num_queries):
 def test_cost_does_not_grow_with_merges(django_assert_num_queries):
     for start, end in ((0, 3), (3, 300)):
         resolve(*(f"a{n}" for n in range(start, end)), *(f"u{n}" for n in range(start, end)))
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(20):
             resolve(*(f"u{n} a{n}" for n in range(start, end)))
 
 
@@ -256,22 +280,29 @@ WORDS = st.lists(
 @hypothesis_settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(people=WORDS, cuts=st.sets(st.integers(1, 8)), trusted=st.booleans())
-@example(people=["a2", "u2", "u2 a2", "u1 a2"], cuts=set(), trusted=False)
-def test_batches_decide_as_if_people_came_one_by_one(people, cuts, trusted, settings):
+@given(
+    people=WORDS,
+    cuts=st.sets(st.integers(1, 8)),
+    trusted=st.booleans(),
+    limits=st.sampled_from([{}, {"anonymous_id": 1}, {"anonymous_id": 2, "email": 1}]),
+)
+@example(people=["a2", "u2", "u2 a2", "u1 a2"], cuts=set(), trusted=False, limits={})
+@example(people=["a1", "a2 u1", "u1 a1", "a3 u1"], cuts={2}, trusted=True, limits={"email": 1})
+def test_batches_decide_as_if_people_came_one_by_one(people, cuts, trusted, limits, settings):
     settings.TRUSTED_IDENTIFIERS = ["email"] if trusted else []
+    settings.IDENTIFIER_LIMITS = limits
     forget_all()
     bounds = [0, *sorted(cut for cut in cuts if cut < len(people)), len(people)]
     for start, end in itertools.pairwise(bounds):
         resolve(*people[start:end])
     in_batches = picture()
     forget_all()
-    last = one_by_one(*people)
+    one_by_one(*people)
     assert picture() == in_batches
-    _assert_sound(people, last)
+    _assert_sound(people, limits)
 
 
-def _assert_sound(people, customer_ids):
+def _assert_sound(people, limits):
     """What holds whatever came: see each message."""
     current = {c.pk: c for c in Customer.objects.current()}
     owners = {row.value: row.customer_id for row in Identifier.objects.all()}
@@ -282,6 +313,8 @@ def _assert_sound(people, customer_ids):
     for value, customer_id in owners.items():
         if value[0] == "u":
             assert current[customer_id].external_id == value
+    held = Counter((row.customer_id, row.kind) for row in Identifier.objects.all())
+    assert all(n <= limits.get(kind, n) for (_, kind), n in held.items()), "over a limit"
     signposts = Customer.objects.exclude(merged_into=None)
     assert all(c.merged_into_id in current for c in signposts), "a signpost to a signpost"
 

@@ -88,6 +88,7 @@ RAW = json.dumps(TRACK).encode()
         (gzip.compress(RAW, mtime=0), None),
         (gzip.compress(RAW[:9], mtime=0) + gzip.compress(RAW[9:], mtime=0), "gzip"),
         (zlib.compress(RAW), "deflate"),
+        (zlib.compress(RAW, wbits=-15), "deflate"),
         (b"\xef\xbb\xbf" + RAW, None),
         (json.dumps(TRACK).encode("utf-16"), None),
     ],

@@ -66,6 +66,7 @@ REFUSED = {
     "nobody's id": (track(b"{}", userId="undefined", anonymousId="0000-0000"), "no_identity"),
     "an object as id": (track(b"{}", userId={"a": 1}), "no_identity"),
     "no name": (track(b"{}", event=None), "no_name"),
+    "list as name": (track(b"{}", event=["Odd"]), "bad_name"),
     "empty name": (track(b"{}", event=" \u0000 "), "no_name"),
     "long name": (track(b"{}", event="x" * 5000), "bad_name"),
     "unknown type": (track(b"{}", type="click"), "unknown_type"),

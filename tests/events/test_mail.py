@@ -5,13 +5,14 @@ import hashlib
 import hmac
 import json
 import time
+from datetime import timedelta
 
 import pytest
 
-from customers import changes, consent, fields, search, suppression
+from customers import changes, clock, consent, fields, identity, search, suppression
 from customers.models import Customer
 from events import sources
-from events.mail import providers, recipients
+from events.mail import providers, recipients, waiting
 from events.models import Event, Inbox, Quarantine, Waiting
 from tests.events.reading import events_of, reasons
 
@@ -241,6 +242,54 @@ def test_unknown_recipient_waits_until_a_customer_has_the_address(make_tool, rep
     tell()
     tell({"type": "track", "userId": "u9", "event": "Another"})
     assert events_of(customer_id="u1") == ["Email Opened"]
+    assert not Waiting.objects.exists()
+
+
+@pytest.mark.parametrize("days", [0, 90])
+def test_event_of_nobody_is_given_up_after_a_time(make_tool, report, settings, days):
+    settings.WAITING_DAYS = days
+    report(make_tool(), opened())
+    waiting.tidy(clock.now() + timedelta(days=89))
+    assert Waiting.objects.count() == 1
+    waiting.tidy(clock.now() + timedelta(days=91))
+    assert Waiting.objects.count() == (0 if days else 1)
+
+
+def test_of_too_many_waiting_events_the_oldest_give_way(make_tool, report, monkeypatch):
+    monkeypatch.setattr(waiting, "MAX_WAITING", 2)
+    report(make_tool(), opened(), taken=False)
+    for number in range(3):
+        report(make_tool(), opened(email=f"{number}@x.com"))
+    waiting.tidy(clock.now())
+    assert sorted(waiting.listed().values_list("email", flat=True)) == ["1@x.com", "2@x.com"]
+
+
+@pytest.mark.parametrize("way", ["they were overlooked", "the source may create them by now"])
+def test_waiting_event_is_looked_for_again(make_tool, report, take_in, way):
+    tool = make_tool()
+    report(tool, opened())
+    if way == "they were overlooked":
+        resolve_quietly("u1", ANN)
+    else:
+        tool.creates_recipients = True
+        sources.save(tool)
+    waiting.tidy(clock.now())
+    take_in()
+    assert events_of(email=ANN) == ["Email Opened"]
+    assert not Waiting.objects.exists()
+
+
+def resolve_quietly(user_id, email):
+    """Make a customer as if the pipeline had not told of them."""
+    identity.resolve([identity.Person((("customer_id", user_id), ("email", email)))])
+
+
+def test_waiting_events_are_listed_and_given_up_over_the_api(make_tool, report, api):
+    report(make_tool(), opened())
+    (row,) = api.get(f"/api/waiting-events/?email={ANN.upper()}")[1]["results"]
+    assert (row["email"], row["source"]) == (ANN, "postmark")
+    assert api.get("/api/waiting-events/?email=b@x.com")[1]["results"] == []
+    assert api.delete(f"/api/waiting-events/{row['id']}/")[0] == 204
     assert not Waiting.objects.exists()
 
 

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection, transaction
 
 from activation import outbox
-from cdp import health, pipeline
+from cdp import health, pipeline, upkeep
 from customers import clock
 from segments import memberships
 
@@ -63,6 +63,7 @@ class Command(BaseCommand):
             health.beat("pipeline")
         if time.monotonic() - self.outbox_woken_at >= OUTBOX_EVERY_SECONDS:
             outbox.wake_due(clock.now())
+            upkeep.now_and_then(clock.now())
             self.outbox_woken_at = time.monotonic()
         return moved
 
