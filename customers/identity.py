@@ -162,7 +162,7 @@ def _held(people: Sequence[Person], owner_ids: Mapping[Key, int]) -> dict[int, d
     for person in people:
         owners = {owner_ids.get(key) for key in person.identifiers}
         if len(owners) > 1:
-            growing |= owners - {None}
+            growing |= {owner for owner in owners if owner is not None}
     if not (growing and settings.IDENTIFIER_LIMITS):
         return {}
     return identities.count_identifiers(sorted(growing), sorted(settings.IDENTIFIER_LIMITS))

@@ -40,7 +40,7 @@ def follow(facts: Iterable[Fact]) -> None:
         return
     named = Customer.objects.current().filter(pk__in=changed, external_id__isnull=False)
     held = {
-        (kind, value): external_id
+        (kind, value): str(external_id)
         for external_id, fields in named.values_list("external_id", "fields")
         for kind in sorted(trusted)
         for text in contacts.values(kind, fields)
@@ -48,16 +48,17 @@ def follow(facts: Iterable[Fact]) -> None:
     }
     owned = Identifier.objects.filter(kind__in=trusted, value__in={value for _, value in held})
     strangers = owned.filter(customer__external_id=None).values_list("kind", "value")
-    _join([Person(((CUSTOMER_ID, held[key]), key), cause=_CAUSE) for key in strangers])
+    _join(
+        [Person(((CUSTOMER_ID, held[key]), key), cause=_CAUSE) for key in strangers if key in held]
+    )
 
 
 _CAUSE = "the same trusted e-mail or phone in a field"
 
 
 def _join(people: Sequence[Person]) -> None:
-    known = [person for person in people if person.identifiers[0][1]]
-    if known:
-        resolution = identity.resolve(known, sources.protective_origins)
+    if people:
+        resolution = identity.resolve(people, sources.protective_origins)
         if resolution.merged:
             rehoming.follow(resolution.merged)
 

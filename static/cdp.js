@@ -18,7 +18,8 @@
   const SETTLE_MS = 200; // messages closer together than this share a request
   const PAGE_MS = 50; // an address changes before its title does
   const MAX_MESSAGES = 50; // of a request
-  const MAX_CHARS = 50000; // of a request: browsers send 64 KB at most while a page closes
+  const MAX_CHARS = 50000; // of a request, about
+  const MAX_CLOSING = 60000; // bytes: browsers send no more than 64 KB while a page closes
   const MAX_QUEUED = 1000; // messages; beyond it the oldest go
   const MAX_WAIT_S = 60; // between tries
   const YEAR_S = 31536000;
@@ -72,14 +73,22 @@
   };
 
   function readCookie(name) {
-    const found = document.cookie.match(`(?:^|; )${name}=([^;]*)`);
-    return found && decodeURIComponent(found[1]);
+    try {
+      const found = document.cookie.match(`(?:^|; )${name}=([^;]*)`);
+      return found && decodeURIComponent(found[1]);
+    } catch {
+      return null; // forbidden, or not ours
+    }
   }
 
   function writeCookie(name, value) {
     const secure = location.protocol === "https:" ? "; Secure" : "";
     const kept = `; Path=/; SameSite=Lax; Max-Age=${YEAR_S}${secure}`;
-    document.cookie = `${name}=${encodeURIComponent(value)}${kept}`;
+    try {
+      document.cookie = `${name}=${encodeURIComponent(value)}${kept}`;
+    } catch {
+      // forbidden
+    }
   }
 
   function uuid() {
@@ -144,7 +153,8 @@
 
   let landed; // the campaign that brought the visitor to this page
 
-  function say(type, members, options = {}, timestamp = new Date().toISOString(), page = pageNow()) {
+  function say(type, members, options, timestamp = new Date().toISOString(), page = pageNow()) {
+    options = options || {};
     if (!maySpeak()) {
       if (needsConsent && answer() === undefined && unsaid.length < MAX_MESSAGES)
         unsaid.push([type, members, options, timestamp, page]);
@@ -209,11 +219,11 @@
       const previous = previousId || store.get(USER) || anonymousId();
       say("alias", { userId: String(userId), previousId: previous }, options);
     },
-    consent(answers, options = {}) {
+    consent(answers, options) {
       const spoke = maySpeak();
       store.set(CONSENT, JSON.stringify({ ...consents(), ...answers }));
       if (!spoke && !maySpeak()) unsaid = []; // who refuses at once is told to nobody
-      else tell("consent", { consent: answers }, options, new Date().toISOString(), pageNow());
+      else tell("consent", { consent: answers }, options || {}, new Date().toISOString(), pageNow());
       if (maySpeak()) unsaid.splice(0).forEach((call) => tell(...call));
     },
     reset() {
@@ -315,10 +325,11 @@
     let wait;
     try {
       // Plain text, so that the browser asks nobody for leave first.
+      const body = new Blob([envelope(sending)], { type: "text/plain" });
       const answer = await fetch(url(), {
         method: "POST",
-        body: envelope(sending),
-        keepalive: true,
+        body,
+        keepalive: body.size < MAX_CLOSING, // a larger one would be refused, for ever
         credentials: "omit",
       });
       status = answer.status;
@@ -374,8 +385,12 @@
   };
   for (const name of Object.keys(calls)) {
     api[name] = (...parameters) => {
-      if (writeKey || name === "load") calls[name](...parameters);
-      else held.push([name, parameters]);
+      if (!writeKey && name !== "load") return held.push([name, parameters]);
+      try {
+        calls[name](...parameters);
+      } catch (error) {
+        console.warn(`cdp.js: ${name} was not understood`, error); // no harm to the site
+      }
     };
   }
   window[globalName] = api;

@@ -82,11 +82,12 @@ def detach(customer_id: int, key: Key, by: str) -> Split:
     As `undo`. The two are kept apart by a merge that is undone from the beginning.
     """
     identities.hold_identities(exclusive=True)
-    records.lock_profiles([customer_id])
-    split = _carry_out(plan_detach(customer_id, key), by)
+    kept_id = _current(customer_id).pk
+    records.lock_profiles([kept_id])
+    split = _carry_out(plan_detach(kept_id, key), by)
     now = sql.now()
     Merge.objects.create(
-        survivor_id=customer_id,
+        survivor_id=kept_id,
         absorbed_id=split.separated_id,
         cause="",
         identifiers=[list(key)],

@@ -252,6 +252,22 @@ def test_tag_works_where_the_browser_lacks_something(page, site, missing):
     assert len(site.accepted[0]["messageId"]) == 36
 
 
+def test_odd_calls_harm_neither_the_site_nor_what_follows(page, site):
+    page.goto(site.url)
+    page.wait_for_function("window.cdp && cdp.user")
+    page.evaluate("""() => {
+        const self = {}; self.self = self;
+        cdp.track("Circular", self);
+        cdp.track("No options", null, null);
+        cdp.track("Long", {text: "長".repeat(30000)});
+        for (let n = 0; n < 4; n++) cdp.track("Chinese " + n, {text: "長".repeat(12000)});
+        cdp.track("Last");
+    }""")
+    wait_for(page, lambda: "Last" in site.names())
+    wanted = ["No options", "Long", *(f"Chinese {n}" for n in range(4)), "Last"]
+    assert [name for name in site.names() if name != "page"] == wanted
+
+
 def test_script_that_is_on_the_page_twice_counts_once(page, site):
     site.head = TAG * 2
     page.goto(site.url)
