@@ -142,7 +142,7 @@ def source_config(request: HttpRequest) -> HttpResponse:
 
 
 def _known(write_key: str) -> str:
-    if not sources.exists(write_key[:MAX_KEY]):
+    if not sources.exists(_plausible(write_key)):
         raise AnswerError(401, "invalid_write_key", "No source has this write key.")
     return write_key
 

@@ -221,6 +221,7 @@ def test_rudderstack_configuration(client, source):
 
 def test_configuration_of_an_unknown_key_is_401(client, db):
     assert client.get("/v1/projects/nope/settings").status_code == 401
+    assert client.get("/v1/projects/%00/settings").status_code == 401
     assert client.get("/sourceConfig/").status_code == 401
 
 

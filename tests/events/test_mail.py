@@ -192,6 +192,7 @@ def test_same_report_twice_is_one_event(make_tool, report, ann):
 def test_address_is_secret_and_changes_with_the_key(make_tool, report, client):
     tool = make_tool()
     assert report(tool, opened(), token="guess").status_code == 404
+    assert report(tool, opened(), token="%00").status_code == 404
     old = tool.hook_token
     assert client.head(f"/hooks/email/{old}").status_code == 200
     sources.rotate(tool)
