@@ -71,10 +71,8 @@ def traces(customer_ids: Collection[int]) -> Traces:
     told = {
         (kind, raw)
         for values in fields
-        for kind, raw in (
-            (identity.EMAIL, contacts.email(values)),
-            (identity.PHONE, contacts.phone(values)),
-        )
+        for kind in (identity.EMAIL, identity.PHONE)
+        for raw in contacts.values(kind, values)
         if raw
     }
     addresses = {(kind, raw, identity.normalise(kind, raw)) for kind, raw in told}
@@ -128,7 +126,7 @@ def _forget_addresses(customer_ids: Collection[int]) -> None:
     emails = {*known.filter(kind=identity.EMAIL).values_list("value", flat=True)}
     phones = {*known.filter(kind=identity.PHONE).values_list("value", flat=True)}
     for fields in values:
-        emails.add(contacts.email(fields))
-        phones.add(contacts.phone(fields))
+        emails |= {*contacts.values(identity.EMAIL, fields)}
+        phones |= {*contacts.values(identity.PHONE, fields)}
     suppression.forget(identity.EMAIL, emails)
     suppression.forget(identity.PHONE, phones)
