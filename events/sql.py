@@ -182,7 +182,10 @@ def reserve_event_ids(count: int) -> list[int]:
 
 
 def copy_events(rows: str) -> None:
-    """Store events with ids, given in COPY's text format: a quarter cheaper than by INSERT."""
+    """Store events with ids, given in COPY's text format: a quarter cheaper than by INSERT.
+
+    In order of the customer they cost another quarter less: indexes begin with that.
+    """
     with (
         connection.wrap_database_errors,
         connection.cursor() as cursor,

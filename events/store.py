@@ -111,11 +111,9 @@ def _insert(known: Sequence[Known]) -> None:
         return
     id_of_name = catalogue.ids({str(row.message.name) for row in known})
     event_ids = sql.reserve_event_ids(len(known))
+    rows = sorted(zip(known, event_ids, strict=True), key=lambda row: row[0].customer_id)
     sql.copy_events(
-        "".join(
-            _row(row, id_of_name[str(row.message.name)], event_id)
-            for row, event_id in zip(known, event_ids, strict=True)
-        )
+        "".join(_row(row, id_of_name[str(row.message.name)], event_id) for row, event_id in rows)
     )
     learning.note(
         (id_of_name[str(row.message.name)], _object(row.message.event.get("properties")))
