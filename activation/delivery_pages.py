@@ -51,9 +51,8 @@ def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpRespon
         request,
         "admin/activation/delivery.html",
         context,
-        title="Delivery",
+        title=f"Message to {delivery.customer or 'a customer'}",
         model=Delivery,
-        original=delivery,
     )
 
 

@@ -135,7 +135,7 @@ def show(request: HttpRequest, destination: Destination, more: dict[str, bool]) 
 
 
 def enable(request: HttpRequest, destination: Destination) -> HttpResponse:
-    """Enable or disable a destination, as the button said."""
+    """Pause a destination or have it send again, as the button said."""
     destination.is_enabled = request.POST.get("to") == "on"
     try:
         destinations.save(destination, ("is_enabled",))
@@ -179,7 +179,11 @@ def delete(request: HttpRequest, destination: Destination) -> HttpResponse:
     return adminkit.page(
         request,
         "admin/activation/destination_delete.html",
-        {"destination": destination, "refused": refused},
+        {
+            "destination": destination,
+            "refused": refused or destinations.in_use(destination),
+            "triggers": destination.triggers.all()[:20],
+        },
         title=f"Delete {destination}",
         model=Destination,
         original=destination,

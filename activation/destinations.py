@@ -147,17 +147,24 @@ def _release(destination: Destination) -> None:
     wakeups.ask()
 
 
+def in_use(destination: Destination) -> str:
+    """Say why a destination cannot be deleted: what sends to it, or was sent; "" if it can be."""
+    if names := [trigger.name for trigger in destination.triggers.all()[:5]]:
+        return f"Triggers send to it: {', '.join(names)}."
+    if destination.deliveries.exists():
+        return "Messages were sent to it, and their log would be lost: pause it instead."
+    return ""
+
+
 @transaction.atomic
 def delete(destination: Destination) -> None:
     """Delete a destination that nothing sends to. Raises DestinationError, naming the triggers."""
-    if names := [trigger.name for trigger in destination.triggers.all()[:5]]:
-        raise DestinationError("key", f"Triggers send to it: {', '.join(names)}.")
+    if why := in_use(destination):
+        raise DestinationError("key", why)
     try:
         destination.delete()
     except ProtectedError:
-        raise DestinationError(
-            "key", "Messages were sent to it, and their log would be lost: switch it off instead."
-        ) from None
+        raise DestinationError("key", "Somebody has begun to use it at this moment.") from None
 
 
 def message(destination: Destination, parts: Sequence[Part]) -> Message:

@@ -104,7 +104,8 @@ class TriggerForm(forms.ModelForm):
 
 def edit(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
     """The form of a new trigger, or of one that is there; a new one is switched off."""
-    initial = {"segment": request.GET.get("segment"), "destination": request.GET.get("destination")}
+    asked = {name: request.GET.get(name) for name in ("segment", "destination")}
+    initial = {name: chosen for name, chosen in asked.items() if chosen}
     form = TriggerForm(request.POST or None, instance=trigger, initial=initial)
     if request.method == "POST" and form.is_valid():
         stored = form.save(commit=False)

@@ -83,7 +83,7 @@ def _held(delivery: Delivery) -> Why:
         text = f"It waits for the end of the quiet hours, {formats.moment(delivery.due_at)}."
         return Why("quiet", text, delivery.pk, delivery.created_at, delivery.due_at)
     if not destination.is_enabled:
-        text = f"“{destination}” is disabled, so it waits. {destination.disabled_because}".strip()
+        text = f"“{destination}” is paused, so it waits. {destination.disabled_because}".strip()
         return Why("destination_disabled", text, delivery.pk, delivery.created_at)
     text = f"“{destination}” failed {destination.failures_in_a_row} times in a row, so it waits."
     until = destination.held_until

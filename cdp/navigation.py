@@ -23,7 +23,7 @@ FOUND_AT_MOST = 8  # of each kind, by the search of the sidebar
 class Entry(NamedTuple):
     """A line of the sidebar. Without `permission`, every member of staff sees it.
 
-    `also` are the beginnings of other addresses that belong to it.
+    `also` are the beginnings of other addresses that belong to it, and names of pages.
     """
 
     title: str
@@ -116,7 +116,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:customers_consentpurpose_changelist",
                 "customers.view_consentpurpose",
             ),
-            Entry("Live events", "bolt", "admin:events_eventname_live", "events.view_eventname"),
+            Entry("Live events", "sensors", "admin:events_eventname_live", "events.view_eventname"),
             Entry("Sources", "input", "admin:events_source_changelist", "events.view_source"),
             Entry(
                 "Rejected events",
@@ -130,7 +130,11 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         "Setup",
         (
             Entry(
-                "Install the tag", "code", "admin:events_source_install_any", "events.view_source"
+                "Install the tag",
+                "code",
+                "admin:events_source_install_any",
+                "events.view_source",
+                also=("events_source_install",),
             ),
             Entry("API keys", "key", "admin:cdp_apikey_changelist", "cdp.view_apikey"),
             Entry(
@@ -156,7 +160,15 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
         items = [item for entry in entries if (item := _item(entry, request))]
         if items:
             shown.append({"title": title, "items": items})
+    _mark_one([item for group in shown for item in group["items"]])
     return shown
+
+
+def _mark_one(items: list[dict[str, Any]]) -> None:
+    """Of the lines whose page it could be, only the one that says it most closely is marked."""
+    here = max(items, key=lambda item: item["active"], default=None)
+    for item in items:
+        item["active"] = item is here and item["active"] > 0
 
 
 def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
@@ -166,10 +178,22 @@ def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
         link = reverse(entry.url_name)
     except NoReverseMatch:
         return None
-    is_active = request.path == link or (
-        request.path.startswith((link, *entry.also)) and entry.url_name != "admin:index"
-    )
-    return {"title": entry.title, "icon": entry.icon, "link": link, "active": is_active}
+    return {
+        "title": entry.title,
+        "icon": entry.icon,
+        "link": link,
+        "active": _closeness(entry, link, request),
+    }
+
+
+def _closeness(entry: Entry, link: str, request: HttpRequest) -> int:
+    """Say how much of the page's address a line of the sidebar names; 0 if it is elsewhere."""
+    if request.resolver_match and request.resolver_match.url_name in entry.also:
+        return len(request.path)
+    if entry.url_name == "admin:index":
+        return len(link) if request.path == link else 0
+    starts = (start for start in (link, *entry.also) if request.path.startswith(start))
+    return max(map(len, starts), default=0)
 
 
 def tabs(request: HttpRequest) -> list[dict[str, Any]]:

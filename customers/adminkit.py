@@ -77,11 +77,11 @@ class ProductAdmin(ModelAdmin):
         href = reverse(f"admin:{opts.app_label}_{opts.model_name}_add")
         return [Button(self.add_text, href, "add", is_primary=True)]
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        extra = {"header_buttons": self.header_buttons(request), **(extra_context or {})}
-        return super().changelist_view(request, extra)
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Have the list know its buttons: an empty one offers the first of them once more."""
+        shown = super().get_changelist_instance(request)
+        shown.header_buttons = self.header_buttons(request)
+        return shown
 
     def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
         """Leave one button to save with, instead of three."""

@@ -245,7 +245,10 @@ class EventNameAdmin(ReadOnlyAdmin):
             "names": EventName.objects.values_list("name", flat=True)[:NAMES_OFFERED],
         }
         return adminkit.page(
-            request, "events/live.html", context, title="Live events", model=EventName
+            request,
+            "events/live.html",
+            context | {"content_title": "Live events"},
+            title="Live events",
         )
 
     def live_lines(self, request: HttpRequest) -> HttpResponse:

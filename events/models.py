@@ -273,4 +273,4 @@ class Quarantine(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return self.message

@@ -98,6 +98,27 @@ def test_sidebar_has_only_what_exists(staff):
             assert staff.get(item["link"]).status_code == 200, item["title"]
 
 
+def test_one_line_of_the_sidebar_is_marked(staff, make_source):
+    source = make_source()
+    pages = {
+        "": "Home",
+        "events/eventname/": "Event types",
+        "events/eventname/live/": "Live events",
+        f"events/source/{source.pk}/change/": "Sources",
+        f"events/source/{source.pk}/install/": "Install the tag",
+        "django_q/failure/": "Background work",
+    }
+    for page, title in pages.items():
+        groups = staff.get(f"/admin/{page}").context["sidebar_navigation"]
+        items = [item for group in groups for item in group["items"]]
+        assert [item["title"] for item in items if item["active"]] == [title]
+
+
+def test_empty_list_offers_what_its_header_offers(staff):
+    page = staff.get("/admin/segments/segment/").content.decode()
+    assert page.count('href="/admin/segments/segment/add/"') == 2
+
+
 def test_viewer_sees_customers_but_no_setup(member):
     sidebar = member("Viewer").get("/admin/").context["sidebar_navigation"]
     titles = [item["title"] for group in sidebar for item in group["items"]]

@@ -159,6 +159,12 @@ def test_trigger_pages_take_as_many_queries_for_many_messages(staff, trigger, ma
     assert [queries_of(staff, address) for address in addresses] == few
 
 
+def test_form_of_a_trigger_shows_what_it_has(staff, trigger):
+    page = text_of(staff.get(f"{TRIGGERS}{trigger.pk}/change/"))
+    for chosen in (trigger.segment, trigger.destination):
+        assert f'<option value="{chosen.pk}" selected>{chosen}</option>' in page
+
+
 def test_trigger_is_deleted_after_asking(staff, trigger):
     assert "sends nothing more" in text_of(staff.get(f"{TRIGGERS}{trigger.pk}/delete/"))
     staff.post(f"{TRIGGERS}{trigger.pk}/delete/")
@@ -251,6 +257,8 @@ def test_trying_the_address_shows_the_answer(staff, make_destination, make_recei
 
 
 def test_destination_in_use_is_not_deleted(staff, trigger, make_destination):
+    asked = text_of(staff.get(f"{DESTINATIONS}{trigger.destination_id}/delete/"))
+    assert "Thank them" in asked and "Delete destination" not in asked
     answer = staff.post(f"{DESTINATIONS}{trigger.destination_id}/delete/")
     assert "Thank them" in text_of(answer)
     unused = make_destination()
