@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.fields.json import KeyTextTransform
 
-from customers.models import Customer, CustomerField
+from customers.models import ConsentPurpose, Customer, CustomerField
 from events.models import Event, EventName, Source
 from segments import parsing
 from segments.models import Segment
@@ -35,6 +35,7 @@ def choices(editing: str | None = None) -> dict[str, Any]:
         "fields": _fields(),
         "segments": _named(Segment.objects.exclude(key=editing).values("key", "name")),
         "sources": _named(Source.objects.values("key", "name")),
+        "purposes": [{"key": one.key, "name": str(one)} for one in ConsentPurpose.objects.all()],
         "currency": settings.CURRENCY,
     }
 

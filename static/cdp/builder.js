@@ -38,6 +38,13 @@
     ["before", "in an earlier period"],
   ];
 
+  const CONSENTS = [
+    ["yes", "have agreed to"],
+    ["no", "have refused"],
+    ["silent", "have not yet said yes or no to"],
+    ["decided", "have said yes or no to"],
+  ];
+
   const { make } = CdpRules;
 
   function grouped(number) {
@@ -59,6 +66,7 @@
       keyIsOwn: !setup.isNew,
       measures: MEASURES,
       periods: PERIODS,
+      consents: CONSENTS,
       units: CdpRules.UNITS,
       lists: {}, // suggestions by what they are for
       found: null, // the last preview
@@ -70,7 +78,10 @@
       json: { text: "", problem: "" },
       quoted: {},
 
+      page: {}, // where to ask for what
+
       init() {
+        this.page = { ...this.$root.dataset }; // in a nested scope, $root is another element
         this.start = this.text();
         this.told = null;
         Alpine.effect(() => {
@@ -118,7 +129,7 @@
         const editing = this.isNew ? null : this.key;
         let answer;
         try {
-          answer = await this.send(this.$root.dataset.preview, { rule, audience: this.audience, editing, quote, exact }, request.signal);
+          answer = await this.send(this.page.preview, { rule, audience: this.audience, editing, quote, exact }, request.signal);
         } catch (error) {
           if (error.name !== "AbortError") this.state = "failed";
           return;
@@ -165,7 +176,7 @@
       async send(url, body, signal) {
         const response = await fetch(url, {
           method: "POST",
-          headers: { "Content-Type": "application/json", "X-CSRFToken": this.$root.dataset.csrf },
+          headers: { "Content-Type": "application/json", "X-CSRFToken": this.page.csrf },
           body: CdpRules.stringify(body),
           signal,
         });
@@ -308,6 +319,11 @@
       },
 
       newFilter: () => make.filter(),
+      newStep: () => make.step(),
+
+      removeStep(one, step) {
+        one.steps.splice(one.steps.indexOf(step), 1);
+      },
 
       isMeasured: (one) => !["once", "never", "count"].includes(one.measure),
       isCompared: (one) => !["once", "never"].includes(one.measure),
@@ -360,7 +376,7 @@
         if (key in this.lists) return;
         this.lists[key] = [];
         try {
-          const response = await fetch(`${this.$root.dataset.suggest}?${query}`);
+          const response = await fetch(`${this.page.suggest}?${query}`);
           if (response.ok) this.lists[key] = (await response.json())[member];
         } catch {
           delete this.lists[key]; // suggestions are a help; without them one types
@@ -380,6 +396,8 @@
         const first = { field: fields.find((field) => field.type === "string") || fields[0], segment: segments[0] };
         const made = {
           event: () => make.event(),
+          sequence: () => make.sequence(),
+          consent: () => make.consent(this.choices.purposes[0]?.key),
           field: () => make.field(first.field?.name, first.field?.type),
           segment: () => make.segment(first.segment?.key),
           identified: () => make.identified(),
@@ -459,7 +477,7 @@
         this.dialog = { state: "counting", entering: 0, leaving: 0 };
         this.$refs.review.showModal();
         const { rule, nodes } = CdpRules.write(this.root);
-        const answer = await this.send(this.$root.dataset.review, { rule, audience: this.audience }).catch(() => null);
+        const answer = await this.send(this.page.review, { rule, audience: this.audience }).catch(() => null);
         if (answer?.status === 200) this.dialog = { state: "done", ...answer.body };
         else this.stumble(answer, nodes);
       },

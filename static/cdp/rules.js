@@ -10,6 +10,13 @@ const CdpRules = (() => {
     boolean: ["is"],
   };
   const ANY_OPS = ["exists", "missing"];
+  const CONSENT = "@consent.";
+  const CONSENTS = {
+    yes: { op: "is", value: true },
+    no: { op: "is", value: false },
+    silent: { op: "missing" },
+    decided: { op: "exists" },
+  };
   const SPANS = { in_last: "last", not_in_last: "last", in_next: "next", anniversary_in_next: "next" };
   const LISTS = ["one_of", "none_of"];
   const UNITS = ["minutes", "hours", "days", "weeks"];
@@ -83,6 +90,8 @@ const CdpRules = (() => {
     return { type, op: op || OPS[type][0], value: type === "boolean" ? "true" : "", values: [], low: "", high: "", span: "30", unit: "days" };
   }
 
+  const newPeriod = (kind) => ({ kind, last: "30", unit: "days", except: "", from: "", to: "" });
+
   const make = {
     group: (op) => node("group", { op: op || "all", bare: false, children: [] }),
     event: (name) =>
@@ -92,12 +101,16 @@ const CdpRules = (() => {
         measure: "once",
         property: "",
         test: newTest("number"),
-        period: { kind: "last", last: "30", unit: "days", except: "", from: "", to: "" },
+        period: newPeriod("last"),
         where: [],
         said: {},
       }),
     field: (field, type) => node("field", { field: field || "", test: newTest(type || "string") }),
+    sequence: () => node("sequence", { steps: [make.step(), make.step()], period: newPeriod("last") }),
+    step: () =>
+      node("step", { names: [""], isList: false, where: [], after: { isBound: false, span: "1", unit: "days" }, said: {} }),
     identified: () => node("identified", { is: true }),
+    consent: (purpose) => node("consent", { purpose: purpose || "", said: "yes" }),
     segment: (key) => node("segment", { key: key || "" }),
     raw: (json) => node("raw", { json }),
     filter: (kind) => ({ id: ++serial, kind: kind || "property", property: "", channel: "online", source: "", test: newTest("string") }),
@@ -129,6 +142,7 @@ const CdpRules = (() => {
     if ("all" in json) return group("all", json.all, level);
     if ("any" in json) return group("any", json.any, level);
     if ("event" in json) return readEvent(json);
+    if ("sequence" in json) return readSequence(json);
     if ("field" in json) return readField(json);
     if (typeof json.segment === "string") return make.segment(json.segment);
     return null;
@@ -152,21 +166,47 @@ const CdpRules = (() => {
     if (json.field === "@identified") {
       return json.op === "is" && typeof json.value === "boolean" ? node("identified", { is: json.value }) : null;
     }
-    if (typeof json.field !== "string" || json.field.startsWith("@consent.")) return null;
+    if (typeof json.field !== "string") return null;
+    if (json.field.startsWith(CONSENT)) return readConsent(json);
     const test = readTest(json, ALL_TYPES);
     return test && node("field", { field: json.field, test });
   }
 
+  function readConsent(json) {
+    const said = Object.keys(CONSENTS).find((key) => same(CONSENTS[key], { op: json.op, ...("value" in json && { value: json.value }) }));
+    return said ? node("consent", { purpose: json.field.slice(CONSENT.length), said }) : null;
+  }
+
   function readEvent(json) {
-    const found = make.event();
+    const found = readHappened(make.event(), json);
+    if (!found) return null;
+    found.period = readPeriod(json.within);
+    found.said.measure = json.measure === "count";
+    return found.period && readMeasure(found, json);
+  }
+
+  /* Which events: what a condition and a step of an order have in common. */
+  function readHappened(found, json) {
     found.isList = Array.isArray(json.event);
     found.names = found.isList ? [...json.event] : [json.event];
     if (!found.names.length || !found.names.every((name) => typeof name === "string")) return null;
-    found.period = readPeriod(json.within);
-    found.said = { measure: json.measure === "count", where: "where" in json && !json.where?.length };
+    found.said.where = "where" in json && !json.where?.length;
     found.where = Array.isArray(json.where) ? json.where.map(readFilter) : [];
-    if (!found.period || found.where.includes(null)) return null;
-    return readMeasure(found, json);
+    return found.where.includes(null) ? null : found;
+  }
+
+  function readSequence(json) {
+    const found = make.sequence();
+    found.period = readPeriod(json.within);
+    found.steps = Array.isArray(json.sequence) ? json.sequence.map(readStep) : [];
+    return found.period && found.steps.length && !found.steps.includes(null) ? found : null;
+  }
+
+  function readStep(json) {
+    const found = json && typeof json === "object" && readHappened(make.step(), json);
+    if (!found || !("after" in json)) return found || null;
+    if (!json.after || !isNumber(json.after.at_most)) return null;
+    return Object.assign(found, { after: { isBound: true, span: numberText(json.after.at_most), unit: json.after.unit } });
   }
 
   function readMeasure(found, json) {
@@ -222,7 +262,7 @@ const CdpRules = (() => {
   }
 
   function readPeriod(within) {
-    const period = { kind: "ever", last: "30", unit: "days", except: "", from: "", to: "" };
+    const period = newPeriod("ever");
     if (within === undefined) return period;
     if (!within || typeof within !== "object") return null;
     if (isNumber(within.last)) {
@@ -267,22 +307,38 @@ const CdpRules = (() => {
       [one.op]: one.children.map((child, n) => writeAny(child, join(join(path, one.op), n), nodes)),
     }),
     event: writeEvent,
+    sequence: writeSequence,
+    consent: (one) => ({ field: CONSENT + one.purpose, ...CONSENTS[one.said] }),
     field: (one) => ({ field: one.field, ...writeTest(one.test) }),
     identified: (one) => ({ field: "@identified", op: "is", value: one.is }),
     segment: (one) => ({ segment: one.key }),
     raw: (one) => one.json,
   };
 
+  const writeNames = ({ names, isList }) => (names.length > 1 || isList ? names.map((name) => name.trim()) : names[0].trim());
+
+  function writeWhere(one) {
+    return { ...((one.where.length || one.said.where) && { where: one.where.map(writeFilter) }) };
+  }
+
+  function writeSequence(one, path, nodes) {
+    const steps = one.steps.map((step, n) => {
+      nodes.set(join(join(path, "sequence"), n), step);
+      const after = n && step.after.isBound && { at_most: number(step.after.span), unit: step.after.unit };
+      return { event: writeNames(step), ...writeWhere(step), ...(after && { after }) };
+    });
+    const within = writePeriod(one.period);
+    return { sequence: steps, ...(within && { within }) };
+  }
+
   function writeEvent(one) {
-    const names = one.names.map((name) => name.trim());
-    const rule = { event: names.length > 1 || one.isList ? names : names[0] };
+    const rule = { event: writeNames(one) };
     const isCount = ["once", "never", "count"].includes(one.measure);
     if (!isCount) Object.assign(rule, { measure: one.measure, property: one.property });
     else if (one.said.measure) rule.measure = "count";
     if (one.measure === "never") Object.assign(rule, { op: "at_most", value: 0 });
     else if (one.measure !== "once") Object.assign(rule, writeTest(one.test));
-    if (one.where.length) rule.where = one.where.map(writeFilter);
-    else if (one.said.where) rule.where = [];
+    Object.assign(rule, writeWhere(one));
     const within = writePeriod(one.period);
     if (within) rule.within = within;
     return rule;
@@ -330,7 +386,15 @@ const CdpRules = (() => {
     if (one.kind === "field") return one.field ? testGap(one.test) : "Choose a field.";
     if (one.kind === "segment") return one.key ? "" : "Choose a segment.";
     if (one.kind === "event") return eventGap(one);
+    if (one.kind === "sequence") return one.steps.map(stepGap).find(Boolean) || periodGap(one.period);
+    if (one.kind === "consent") return one.purpose ? "" : "Choose a purpose.";
     return "";
+  }
+
+  function stepGap(step, n) {
+    if (step.names.some((name) => !name.trim())) return n ? "Choose what they did then." : "Choose what they did first.";
+    if (n && step.after.isBound && !step.after.span) return "Enter how long after.";
+    return step.where.map(filterGap).find(Boolean) || "";
   }
 
   function eventGap(one) {
