@@ -154,13 +154,15 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 def groups(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar as unfold wants it: what exists and the user may see."""
     shown = []
+    every: list[dict[str, Any]] = []
     for title, entries in GROUPS:
         if title == DEMO and not _is_demo(request):
             continue
         items = [item for entry in entries if (item := _item(entry, request))]
         if items:
             shown.append({"title": title, "items": items})
-    _mark_one([item for group in shown for item in group["items"]])
+            every += items
+    _mark_one(every)
     return shown
 
 
