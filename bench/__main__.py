@@ -10,6 +10,7 @@ from bench import (
     collection,
     csv_import,
     evaluation,
+    filling,
     ground,
     growth,
     latency,
@@ -21,6 +22,7 @@ from bench.ground import Row, Size
 
 BENCHES = {
     "evaluation": evaluation.run,
+    "filling": filling.run,
     "pages": pages.run,
     "store": river.store,
     "river": river.run,

@@ -138,13 +138,13 @@ def fill(stretch: int = 25_000, *, after: int = 0, vacuum: bool = True) -> None:
 
     from customers import clock
     from customers.models import Customer
-    from segments import compiled, evaluation, filling, memberships, sql
+    from segments import batches, compiled, evaluation, filling, memberships, sql
     from segments.models import Segment
 
     segments = [*Segment.objects.order_by("id")]
     last_id = Customer.objects.aggregate(last=Max("id"))["last"]
-    for first in range(0, len(segments), memberships.AT_ONCE):
-        program = evaluation.compile_segments(segments[first : first + memberships.AT_ONCE])
+    for first in range(0, len(segments), batches.AT_ONCE):
+        program = evaluation.compile_segments(segments[first : first + batches.AT_ONCE])
         for start in range(after, last_id, stretch):
             now = clock.now()
             bounds = {"after": start, "until": start + stretch}

@@ -10,6 +10,7 @@ from segments import instants
 from segments.instants import NOW
 
 EVERYBODY = "true"  # as a scope
+BY_ID = "{id} = ANY(%(ids)s::bigint[])"
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,10 @@ class Names:
 
     def events_called(self, names: Collection[str]) -> list[int]:
         """Ids of the event names; a name ending in * stands for all that begin so."""
-        prefixes = tuple(name[:-1] for name in names if name.endswith("*"))
-        return sorted(
-            number
-            for name, number in self.event_ids.items()
-            if name in names or (prefixes and name.startswith(prefixes))
-        )
+        found = {self.event_ids[name] for name in names if name in self.event_ids}
+        if prefixes := tuple(name[:-1] for name in names if name.endswith("*")):
+            found |= {n for name, n in self.event_ids.items() if name.startswith(prefixes)}
+        return sorted(found)
 
 
 @dataclass

@@ -65,15 +65,24 @@ def _cycle(open_keys: Sequence[str], key: str) -> str:
 
 
 def names() -> Names:
-    """The ids behind names now; a name without events yet has none."""
+    """The ids behind names now; a name without events yet has none.
+
+    While nothing has changed it is the same object again.
+    """
     sources = [*Source.objects.values_list("key", "id", "channel")]
-    return Names(
+    found = Names(
         event_ids=dict(EventName.objects.values_list("name", "id")),
         source_ids={key: number for key, number, _ in sources},
         channel_of={number: channel for _, number, channel in sources},
         zone=zone(),
         currency=settings.CURRENCY,
     )
+    if _NAMES.get("last") != found:
+        _NAMES["last"] = found
+    return _NAMES["last"]
+
+
+_NAMES: dict[str, Names] = {}
 
 
 def compile_segments(segments: Sequence[Segment], names_now: Names | None = None) -> Program:

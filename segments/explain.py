@@ -8,9 +8,8 @@ from customers import clock as database_clock
 from customers import exact
 from customers.masking import Mask
 from segments import evaluation, rules, sentences, sql
-from segments.compiled import clock
+from segments.compiled import BY_ID, clock
 from segments.compiler import Compiler
-from segments.memberships import BY_ID
 from segments.models import Membership, MembershipChange, Segment, SegmentKind
 
 FURTHEST = 500  # instants looked at ahead; each is one small query

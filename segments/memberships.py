@@ -5,17 +5,14 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from customers import arrays, changes, survivors
+from customers import changes, survivors
 from customers import clock as database_clock
 from customers.changes import Fact
-from segments import affected, evaluation, merges, sql
-from segments.affected import Group
-from segments.compiled import clock
-from segments.models import Cause, Segment, SegmentKind, SegmentState, Size
+from segments import affected, batches, merges, sql, standing
+from segments.affected import Index
+from segments.models import Cause, Size
 
-BY_ID = "{id} = ANY(%(ids)s::bigint[])"
 Changing: TypeAlias = tuple[int, int, str, int | None]  # customer id, segment id, cause, event id
-AT_ONCE = 200  # segments in one statement
 
 
 class Transition(NamedTuple):
@@ -59,56 +56,26 @@ def refresh(facts: Sequence[Fact]) -> list[Transition]:
     for fact in facts:
         if fact.customer_id in survivor_of:
             told[survivor_of[fact.customer_id]].append(fact)
-    segments = [*Segment.objects.filter(kind=SegmentKind.DYNAMIC).order_by("id")]
-    groups = affected.groups(segments, told)
+    present, fills = standing.read()
+    groups = affected.groups(present.index, told)
     if not groups:
         return []
-    differing = _differing(groups, now)
-    by_id = {segment.pk: segment for segment in segments}
+    differing = batches.differing(groups, present.by_id, now)
     entering: list[Changing] = []
     leaving: list[Changing] = []
     for (customer_id, segment_id), belongs in sorted(differing.items()):
-        segment = by_id[segment_id]
-        if not awaits_fill(segment, customer_id):
-            cause, event_id = _cause(segment, told[customer_id])
+        if not fills.await_customer(segment_id, customer_id):
+            cause, event_id = _cause(segment_id, told[customer_id], present.index)
             (entering if belongs else leaving).append((customer_id, segment_id, cause, event_id))
     return apply(entering, leaving, now)
 
 
-def _differing(groups: Iterable[Group], now: datetime) -> dict[tuple[int, int], bool]:
-    """Whether a customer belongs to a segment, by the ids of both, where that is news."""
-    names = evaluation.names()
-    instants = clock(now, evaluation.zone())
-    differing = {}
-    with sql.evaluating():
-        for segments, customer_ids in groups:
-            for start in range(0, len(segments), AT_ONCE):
-                some = evaluation.readable(segments[start : start + AT_ONCE])
-                for program in evaluation.programs(some, names):
-                    source = program.out.source(BY_ID)
-                    parameters = (
-                        program.out.parameters | instants | {"ids": arrays.of_numbers(customer_ids)}
-                    )
-                    for row in sql.diff(source, program.rows(), BY_ID, parameters):
-                        segment_id, customer_id, belongs = row
-                        differing[customer_id, segment_id] = belongs
-    return differing
-
-
-def awaits_fill(segment: Segment, customer_id: int) -> bool:
-    """Whether a fill has yet to reach this customer, who until then stays as he was."""
-    return (
-        segment.state == SegmentState.FILLING
-        and segment.fill_after < customer_id <= segment.fill_until
-    )
-
-
-def _cause(segment: Segment, facts: Iterable[Fact]) -> tuple[str, int | None]:
+def _cause(segment_id: int, facts: Iterable[Fact], index: Index) -> tuple[str, int | None]:
     """Why a membership changed, from what is new about the customer; and the event that did it.
 
     The latest event wins over fields, these over merges, these over time.
     """
-    concerning = [fact for fact in facts if affected.concerns(segment, fact.name)]
+    concerning = [fact for fact in facts if segment_id in index.concerned(fact.name)]
     events = [fact for fact in concerning if fact.name.startswith("event:")]
     if events:
         return Cause.EVENT, events[-1].event_id

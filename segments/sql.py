@@ -43,44 +43,57 @@ def diff(
     re-checks that differ from those noted; returns (segment id, customer id, belongs) where that
     differs from the membership. Call it while `evaluating`.
     """
-    ids, holds, due = (", ".join(map(str, column)) for column in zip(*rows, strict=True))
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            WITH different AS MATERIALIZED (
-                SELECT c.id AS customer_id, v.segment_id, v.holds,
-                       v.holds <> (m.customer_id IS NOT NULL) AS is_news,
-                       NULLIF(v.due_at, 'infinity') AS due_at, r.due_at AS noted_at
-                FROM {source}
-                -- arrays: each row of a VALUES list would be prepared anew for each customer
-                CROSS JOIN LATERAL unnest(
-                    ARRAY[{ids}]::bigint[], ARRAY[{holds}], ARRAY[{due}]
-                ) AS v (segment_id, holds, due_at)
-                LEFT JOIN segments_membership m
-                    ON m.customer_id = c.id AND m.segment_id = v.segment_id
-                    AND {scope.format(id="m.customer_id")}
-                LEFT JOIN segments_recheck r
-                    ON r.customer_id = c.id AND r.segment_id = v.segment_id
-                    AND {scope.format(id="r.customer_id")}
-                WHERE v.holds <> (m.customer_id IS NOT NULL)
-                   OR v.due_at <> COALESCE(r.due_at, 'infinity')
-            ), settled AS (
-                DELETE FROM segments_recheck r USING different d
-                WHERE r.customer_id = d.customer_id AND r.segment_id = d.segment_id
-                  AND d.due_at IS NULL AND d.noted_at IS NOT NULL
-                  AND {scope.format(id="r.customer_id")}
-            ), awaited AS (
-                INSERT INTO segments_recheck (customer_id, segment_id, due_at)
-                SELECT customer_id, segment_id, due_at FROM different
-                WHERE due_at IS DISTINCT FROM noted_at AND due_at IS NOT NULL
-                ON CONFLICT (customer_id, segment_id) DO UPDATE SET due_at = excluded.due_at
-            )
-            SELECT segment_id, customer_id, holds FROM different WHERE is_news
-            ORDER BY customer_id, segment_id
-            """,
-            parameters,
-        )
+        cursor.execute(diff_text(source, rows, scope), parameters)
         return cursor.fetchall()
+
+
+def diff_text(
+    source: str, rows: Sequence[tuple[int, str, str]], scope: str, *, by_pairs: bool = False
+) -> str:
+    """The statement of `diff`.
+
+    With `by_pairs` only for each customer of %(asked_of)s the segment beside it in %(asked_for)s.
+    """
+    ids, holds, due = (", ".join(map(str, column)) for column in zip(*rows, strict=True))
+    asked = """
+            JOIN unnest(%(asked_of)s::bigint[], %(asked_for)s::bigint[])
+                AS asked (customer_id, segment_id)
+                ON asked.customer_id = c.id AND asked.segment_id = v.segment_id
+    """
+    return f"""
+        WITH different AS MATERIALIZED (
+            SELECT c.id AS customer_id, v.segment_id, v.holds,
+                   v.holds <> (m.customer_id IS NOT NULL) AS is_news,
+                   NULLIF(v.due_at, 'infinity') AS due_at, r.due_at AS noted_at
+            FROM {source}
+            -- arrays: each row of a VALUES list would be prepared anew for each customer
+            CROSS JOIN LATERAL unnest(
+                ARRAY[{ids}]::bigint[], ARRAY[{holds}], ARRAY[{due}]
+            ) AS v (segment_id, holds, due_at)
+            {asked if by_pairs else ""}
+            LEFT JOIN segments_membership m
+                ON m.customer_id = c.id AND m.segment_id = v.segment_id
+                AND {scope.format(id="m.customer_id")}
+            LEFT JOIN segments_recheck r
+                ON r.customer_id = c.id AND r.segment_id = v.segment_id
+                AND {scope.format(id="r.customer_id")}
+            WHERE v.holds <> (m.customer_id IS NOT NULL)
+               OR v.due_at <> COALESCE(r.due_at, 'infinity')
+        ), settled AS (
+            DELETE FROM segments_recheck r USING different d
+            WHERE r.customer_id = d.customer_id AND r.segment_id = d.segment_id
+              AND d.due_at IS NULL AND d.noted_at IS NOT NULL
+              AND {scope.format(id="r.customer_id")}
+        ), awaited AS (
+            INSERT INTO segments_recheck (customer_id, segment_id, due_at)
+            SELECT customer_id, segment_id, due_at FROM different
+            WHERE due_at IS DISTINCT FROM noted_at AND due_at IS NOT NULL
+            ON CONFLICT (customer_id, segment_id) DO UPDATE SET due_at = excluded.due_at
+        )
+        SELECT segment_id, customer_id, holds FROM different WHERE is_news
+        ORDER BY customer_id, segment_id
+    """
 
 
 def enter(
