@@ -15,6 +15,7 @@ from activation.sql import sending
 from customers import clock
 
 TASK = "activation.outbox.deliver_due"
+CLUSTER = "sending"  # of the queue: what takes long, an import say, cannot hold its workers
 EACH = 4  # messages in flight to one destination
 LOST_AFTER = timedelta(seconds=30)  # if a task has not begun by then
 
@@ -26,7 +27,7 @@ def ask() -> bool:
     """
     if not sending.ask_to_wake():
         return False
-    async_task(TASK)
+    async_task(TASK, cluster=CLUSTER)
     return True
 
 

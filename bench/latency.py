@@ -159,7 +159,7 @@ def _wait(sent: dict[str, float]) -> None:
 def _memory(product: Product) -> dict[str, float]:
     """The most memory in MB that a process of each part has had."""
     peaks = {}
-    for part in ("web", "pipeline", "queue"):
+    for part in ("web", "pipeline", "queue", "sending"):
         child = product.child(part)
         family = [child, *child.children(recursive=True)]
         status = [Path(f"/proc/{one.pid}/status").read_text() for one in family]

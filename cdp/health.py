@@ -15,7 +15,11 @@ logger = logging.getLogger(__name__)
 
 # Each part beats about once a second while it works. Longer silence than this is a failure; a
 # batch of the pipeline may take some seconds.
-_SILENCE = {"pipeline": timedelta(seconds=30), "queue": timedelta(seconds=15)}
+_SILENCE = {
+    "pipeline": timedelta(seconds=30),
+    "queue": timedelta(seconds=15),
+    "sending": timedelta(seconds=15),
+}
 _BEAT_SECONDS = 1.0
 _beaten_at: dict[str, float] = {}
 

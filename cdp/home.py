@@ -23,6 +23,11 @@ from segments.models import Segment
 STALE_AFTER = timedelta(minutes=2)
 SILENT_AFTER = timedelta(minutes=2)
 CHECKLIST_COOKIE = "cdp_checklist"
+_WAITS_FOR = {
+    "pipeline": "Events and segments wait",
+    "queue": "Imports and exports wait",
+    "sending": "Messages wait",
+}
 _LATEST = 8
 _COLOURS = ("--color-primary-600", "--color-green-600", "--color-orange-500", "--color-red-500")
 _OTHERS = "--color-base-400"
@@ -212,13 +217,13 @@ def _checklist() -> list[Step]:
 def _alarms() -> Iterator[Alarm]:
     """Name what is wrong now."""
     beaten_at = dict(Heartbeat.objects.values_list("name", "at"))
-    for name, what in (("pipeline", "Events and segments wait"), ("queue", "Messages wait")):
+    for name, what in _WAITS_FOR.items():
         at = beaten_at.get(name)
         if at is None:
-            yield Alarm(f"{what}: the {name} has not started.", _url("django_q_ormq"))
+            yield Alarm(f"{what}: “{name}” has not started.", _url("django_q_ormq"))
         elif timezone.now() - at > SILENT_AFTER:
             yield Alarm(
-                f"{what}: the {name} was last heard of {formats.ago(at)}.", _url("django_q_ormq")
+                f"{what}: “{name}” was last heard of {formats.ago(at)}.", _url("django_q_ormq")
             )
     failing = Destination.objects.filter(Q(failures_in_a_row__gt=0) | ~Q(disabled_because=""))
     for destination in failing.filter(triggers__is_enabled=True).distinct():

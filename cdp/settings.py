@@ -148,8 +148,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 Q_CLUSTER = {
     "name": "cdp",
     "orm": "default",
-    "workers": 4,  # a few may be long at work: messages must not wait for them
-    "queue_limit": 4,
+    "workers": 3,
+    "queue_limit": 3,
     "bulk": 1,
     "timeout": 60,
     "retry": 300,
@@ -161,6 +161,9 @@ Q_CLUSTER = {
     "recycle": 500,
     "guard_cycle": 0.5,
     "label": "Background work",
+    # Sending has workers of its own, which nothing that takes long can hold: Q_CLUSTER_NAME=sending.
+    # Two, for one may still wait for slow receivers while the next sends.
+    "ALT_CLUSTERS": {"sending": {"workers": 2, "queue_limit": 2, "poll": 0.1}},
 }
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

@@ -5,22 +5,24 @@ from decimal import Decimal
 
 from django.db import connection
 
-_QUEUE_LOCK = 7_103_001  # of our choice; held, shared, by every living cluster of the queue
+# Of our choice; with the name of a cluster it is held, shared, by every living one of that name.
+_QUEUE_LOCK = 7_103_001
 
 
-def lock_queue_alone() -> bool:
-    """Take the lock of the queue for this session alone; say whether nobody else held it."""
+def lock_queue_alone(cluster: str) -> bool:
+    """Take the lock of a cluster for this session alone; say whether nobody else held it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_QUEUE_LOCK])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_QUEUE_LOCK, cluster])
         return bool(cursor.fetchone()[0])
 
 
-def share_queue_lock(*, is_alone: bool) -> None:
-    """Hold the lock of the queue together with others until the session ends."""
+def share_queue_lock(cluster: str, *, is_alone: bool) -> None:
+    """Hold the lock of a cluster together with others until the session ends."""
+    key = [_QUEUE_LOCK, cluster]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [_QUEUE_LOCK])
+        cursor.execute("SELECT pg_advisory_lock_shared(%s, hashtext(%s))", key)
         if is_alone:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [_QUEUE_LOCK])
+            cursor.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", key)
 
 
 def sum_windows(

@@ -28,9 +28,10 @@ _SLOTS = 4096
 
 
 class Watchdog:
-    """Watches the cluster that this process is about to fork."""
+    """Watches the cluster that this process is about to fork, and beats for this part."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: str = "queue") -> None:
+        self._part = part
         context = multiprocessing.get_context("fork")
         # The pids of the workers at work and when they began, at the pid modulo the slots.
         self._busy = context.RawArray("i", _SLOTS)
@@ -63,7 +64,7 @@ class Watchdog:
             self._worked_at = now
         active_at = max(self._served_at.value, self._worked_at)
         if now - active_at < _HANG_SECONDS:
-            health.beat("queue")
+            health.beat(self._part)
         if self._canary_at is None or self._canary_at < self._served_at.value:
             self._canary_at = None
             if now - active_at >= _CANARY_SECONDS or self._died_at.value > active_at:
@@ -102,9 +103,10 @@ def release_orphans(began_at: datetime) -> int:
     """Make the tasks due at once that a killed cluster had taken; return how many.
 
     Otherwise they would wait until `retry` seconds after they were taken. Does nothing while
-    another cluster is alive, whose tasks they may be. `began_at` is when ours began.
+    another cluster of the same name is alive, whose tasks they may be. `began_at` is when ours
+    began.
     """
-    is_alone = sql.lock_queue_alone()
+    is_alone = sql.lock_queue_alone(Conf.CLUSTER_NAME)
     try:
         if not is_alone:
             return 0
@@ -113,7 +115,7 @@ def release_orphans(began_at: datetime) -> int:
         taken = OrmQ.objects.filter(key=Conf.CLUSTER_NAME, lock__gt=now, lock__lt=taken_before)
         return int(taken.update(lock=now))
     finally:
-        sql.share_queue_lock(is_alone=is_alone)
+        sql.share_queue_lock(Conf.CLUSTER_NAME, is_alone=is_alone)
 
 
 def _is_alive(pid: int) -> bool:

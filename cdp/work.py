@@ -45,6 +45,7 @@ def state() -> list[Part]:
     return [
         _life("Pipeline", beaten_at.get("pipeline")),
         _life("Queue", beaten_at.get("queue")),
+        _life("Sending", beaten_at.get("sending")),
         _backlog("Requests to take in", Inbox.objects.order_by("id")),
         _backlog("Changes to evaluate", Change.objects.order_by("id")),
     ]

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def beats():
     """Both parts have just beaten."""
-    for name in ("pipeline", "queue"):
+    for name in ("pipeline", "queue", "sending"):
         health.forget(name)
         health.beat(name)
 
@@ -32,11 +32,11 @@ def test_ready_when_every_part_has_just_beaten(client, django_assert_num_queries
     assert answer.status_code == 200
     assert answer.json() == {
         "status": "ok",
-        "parts": {"web": "ok", "database": "ok", "pipeline": "ok", "queue": "ok"},
+        "parts": dict.fromkeys(("web", "database", "pipeline", "queue", "sending"), "ok"),
     }
 
 
-@pytest.mark.parametrize("name", ["pipeline", "queue"])
+@pytest.mark.parametrize("name", ["pipeline", "queue", "sending"])
 def test_part_that_fell_silent_is_named(client, name):
     age(name, 45)
     answer = client.get("/readyz")
@@ -61,6 +61,7 @@ def test_no_database_is_said_and_not_an_error(client):
         "database": "does not answer",
         "pipeline": "unknown",
         "queue": "unknown",
+        "sending": "unknown",
     }
 
 

@@ -136,6 +136,6 @@ def test_tasks_of_another_living_cluster_are_left_alone(taken):
     with psycopg.connect(
         dbname=options["NAME"], user=options["USER"], **options["OPTIONS"]
     ) as other:
-        other.execute("SELECT pg_advisory_lock_shared(7103001)")
+        other.execute("SELECT pg_advisory_lock_shared(7103001, hashtext('cdp'))")
         assert watchdog.release_orphans(datetime.now(UTC)) == 0
     assert not is_due(theirs)

@@ -113,9 +113,12 @@ class Product:
 
     def child(self, name):
         """Return the process that the supervisor runs under the name, if it lives."""
-        word = {"database": "-D", "web": "run_web", "pipeline": "run_pipeline", "queue": "qcluster"}
+        word = {"database": "-D", "web": "run_web", "pipeline": "run_pipeline"}.get(
+            name, "qcluster"
+        )
         for found in psutil.Process(self.supervisor.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie
-                if word[name] in found.cmdline():
+                is_sending = found.environ().get("Q_CLUSTER_NAME") == "sending"
+                if word in found.cmdline() and is_sending == (name == "sending"):
                     return found
         return None

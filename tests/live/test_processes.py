@@ -1,5 +1,6 @@
 """The product as processes: whatever is killed comes back, and nothing is left behind."""
 
+import json
 import os
 import pwd
 import signal
@@ -7,12 +8,15 @@ import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, RemoteDisconnected
+from urllib import request
 
 import psutil
+import psycopg
 import pytest
 from django.conf import settings
 
-from cdp import cluster, process
+from cdp import cluster, embedded, process
+from tests.activation.receivers import Receiver
 from tests.live.product import Product, wait_for
 
 pytestmark = pytest.mark.live
@@ -28,7 +32,7 @@ def product(tmp_path_factory):
         nobody = pwd.getpwnam("nobody")
         os.chown(place, nobody.pw_uid, nobody.pw_gid)
         run_as = process.account(nobody.pw_uid, place, cluster.program("postgres"))
-    product = Product(place / "var", run_as=run_as)
+    product = Product(place / "var", run_as=run_as, CDP_WEBHOOK_ALLOW_PRIVATE="127.0.0.0/8")
     product.start()
     yield product
     if product.supervisor.poll() is None:
@@ -88,8 +92,49 @@ class Clients:
                 link.close()
 
 
-@pytest.mark.parametrize("name", ["database", "web", "pipeline", "queue"])
+PREPARED = """
+from activation import destinations, triggers
+from activation.models import Destination, Trigger
+from django_q.tasks import async_task
+from segments.models import Segment
+made = Segment.objects.create(key="here", name="Here", kind="static", rule=None)
+target = Destination(key="there", name="There", config={{"url": "{url}"}})
+destinations.save(target)
+triggers.save(Trigger(key="t", name="T", segment=made, destination=target, is_enabled=True))
+for _ in range({tasks}):
+    async_task("time.sleep", 55)
+"""
+TAKEN = "SELECT FROM django_q_ormq WHERE key = 'cdp' AND lock > now() + interval '200 s'"
+
+
+def test_message_goes_out_while_every_other_worker_is_held(product, select):
+    workers = settings.Q_CLUSTER["workers"]
+    receiver = Receiver()
+    product.manage("shell", "-c", PREPARED.format(url=receiver.url, tasks=workers))
+    wait_for(lambda: len(select(product, TAKEN)) == workers, 30, "all workers at work")
+    key = product.manage("create_api_key", "tests")
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    for path, body in (
+        ("customers/", {"customer_id": "anna"}),
+        ("segments/here/members/", {"customers": ["anna"]}),
+    ):
+        asked = request.Request(f"{product.url}/api/{path}", json.dumps(body).encode(), headers)
+        with request.urlopen(asked, timeout=30):
+            pass
+    receiver.wait_for(1, seconds=40)
+    assert len(select(product, TAKEN)) == workers, "they should still have been at work"
+    receiver.close()
+    with psycopg.connect(embedded.url(product.data_dir), autocommit=True) as connection:
+        connection.execute("DELETE FROM django_q_ormq WHERE key = 'cdp'")
+    expect_rebirth(product, "queue")
+
+
+@pytest.mark.parametrize("name", ["database", "web", "pipeline", "sending"])
 def test_killed_child_comes_back_and_all_works_again(product, name):
+    expect_rebirth(product, name)
+
+
+def expect_rebirth(product, name):
     victim = product.child(name)
     kill(victim)
     killed_at = datetime.now(UTC)
@@ -200,4 +245,4 @@ def test_stopping_ends_everything_in_order(product):
     assert not living(family)
     lines = product.log.read_text().splitlines()
     stopped = [line.split("stopping ")[1] for line in lines if "stopping " in line]
-    assert stopped[-4:] == ["web", "pipeline", "queue", "database"]
+    assert stopped[-5:] == ["web", "pipeline", "sending", "queue", "database"]

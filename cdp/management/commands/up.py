@@ -1,4 +1,4 @@
-"""Run the whole product: database, web, pipeline and queue, supervised."""
+"""Run the whole product: database, web, pipeline, queue and sending, supervised."""
 
 import contextlib
 import io
@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from activation import wakeups
 from cdp import embedded, process, supervisor, web
 from cdp.management.commands import ensure_admin
 from cdp.supervisor import Child
@@ -28,7 +29,7 @@ _SLOW_SECONDS = 30.0  # after which we say what the start is waiting for
 
 
 class Command(BaseCommand):
-    help = "Runs the whole product until Ctrl+C: database, web, pipeline and queue."
+    help = "Runs the whole product until Ctrl+C: database, web, pipeline, queue and sending."
 
     def handle(self, *args: Any, **options: Any) -> None:
         boss = supervisor.Supervisor(sys.stdout)
@@ -88,14 +89,18 @@ def _set_up() -> _Entry:
 
 def _start_children(boss: supervisor.Supervisor, listener: socket.socket) -> None:
     boss.add(Child("queue", _manage("qcluster")))
+    boss.add(Child("sending", _manage("qcluster", cluster=wakeups.CLUSTER)))
     boss.add(Child("pipeline", _manage("run_pipeline")))
     boss.add(Child("web", _manage("run_web", "--fd", str(listener.fileno()), keep_open=listener)))
 
 
-def _manage(*arguments: str, keep_open: socket.socket | None = None) -> supervisor.Start:
+def _manage(
+    *arguments: str, cluster: str = "", keep_open: socket.socket | None = None
+) -> supervisor.Start:
     argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
     # Given the URL, a child leaves the embedded server to us.
-    env = os.environ | {"DATABASE_URL": settings.DATABASE_URL, "PYTHONUNBUFFERED": "1"}
+    ours = {"DATABASE_URL": settings.DATABASE_URL, "PYTHONUNBUFFERED": "1"}
+    env = os.environ | ours | {"Q_CLUSTER_NAME": cluster}
 
     def start(out: int) -> "subprocess.Popen[bytes]":
         keep = [keep_open.fileno()] if keep_open else []
