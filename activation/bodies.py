@@ -49,10 +49,12 @@ def _check_mapping(mapping: Any) -> None:
 
 
 def write(message: Message) -> str:
-    """Return the body of a request. The same message always gives the same. Raises TemplateError.
+    """Return the body of a request: that of the attempt before, if there was one.
 
-    One that says it is JSON is checked to be.
+    Raises TemplateError. One that says it is JSON is checked to be.
     """
+    if len(message.parts) == 1 and message.parts[0].sent:
+        return message.parts[0].sent
     config = message.config
     template, mapping = config.get("template"), config.get("mapping")
     is_batch = config.get("batch", 1) > 1

@@ -23,7 +23,8 @@ class ConfigError(ValueError):
 class Answer(NamedTuple):
     """What came of one attempt. `error` is empty for success, else a sentence for people.
 
-    `is_ours` says that the message could not be made: no fault of the receiver's.
+    `is_ours` says that the message could not be made: no fault of the receiver's. `sent` is what
+    was made of a message: the next attempt finds it in its part.
     """
 
     status: int | None  # as in HTTP; None if there was no answer
@@ -32,13 +33,18 @@ class Answer(NamedTuple):
     text: str = ""  # the beginning of the answer
     retry_after: float | None = None  # seconds, if the receiver said so
     is_ours: bool = False
+    sent: str = ""
 
 
 class Part(NamedTuple):
-    """What is told of one customer: the delivery's id, and its frozen JSON."""
+    """What is told of one customer: the delivery's id, and its frozen JSON.
+
+    `sent` is what an attempt before made of it, which this one is to send again.
+    """
 
     id: UUID
     body: str
+    sent: str = ""
 
 
 class Message(NamedTuple):

@@ -2,7 +2,8 @@
 
 One task sends for all destinations, from many threads that never touch the database. A destination
 that hangs keeps its own few threads waiting and nobody else: while they wait, the others are
-served. So the outbox takes one worker of the queue at most, however many destinations hang.
+served. So the outbox takes one worker of the queue at most, however many destinations hang. To one
+that answers quickly, a thread makes several requests before they are noted together.
 """
 
 import logging
@@ -12,20 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django.db import transaction
 
-from activation import carriers, destinations, gates, retries, wakeups
+from activation import carriers, destinations, flights, gates, retries, wakeups
 from activation.carriers import Answer, Carrier, Message, Part
+from activation.flights import Flight, Landed, Leased
 from activation.messages import Wish
 from activation.models import Destination
-from activation.retries import Verdict
 from activation.sql import sending
 from customers import clock
 
-IN_FLIGHT = 64  # requests, to all destinations together
+IN_FLIGHT = 64  # flights, to all destinations together
 MAX_THREADS = 256  # with those that have been slow: a destination has 4 of them at most
 NEWEST_EVERY = 4  # of so many takes one begins with what is new: a backlog may not starve it
 LEASE = timedelta(seconds=carriers.SECONDS + 5)
@@ -35,7 +35,7 @@ LEASE = timedelta(seconds=carriers.SECONDS + 5)
 QUIET_AFTER = 20.0
 STOP_AFTER = 40.0
 SLOW = 1.0
-LINGER = 0.5  # how long it waits for more when nothing is due: a new task takes longer to start
+LINGER = 2.0  # how long it waits for more when nothing is due: a new task takes longer to start
 LOOK_EVERY = 0.05
 REMEMBERED = 1.0  # seconds for which triggers and destinations need not be read again
 
@@ -60,27 +60,6 @@ def run() -> None:
     wakeups.ask_if_due(clock.now())  # for those that had no room before
 
 
-class Leased(NamedTuple):
-    """A message that we may send, as `sending.lease_due` returns it."""
-
-    id: UUID
-    destination_id: int
-    body: str
-    attempts_before: int
-    trigger_id: int
-    customer_id: int
-    together: int | None
-
-
-class Flight(NamedTuple):
-    """A request on its way, with the messages in it."""
-
-    leased: tuple[Leased, ...]
-    destination_id: int
-    token: UUID
-    began: float
-
-
 @contextmanager
 def _dispatcher() -> "Iterator[Dispatcher]":
     with ExitStack() as opened:
@@ -98,7 +77,8 @@ class Dispatcher:
     def __init__(self, carrier_of: Mapping[str, Carrier], threads: futures.Executor) -> None:
         self._carrier_of = carrier_of
         self._threads = threads
-        self._flying: dict[futures.Future[tuple[float, Answer]], Flight] = {}
+        self._flying: dict[futures.Future[list[Landed]], Flight] = {}
+        self._paces: dict[int, int] = {}  # requests in a flight, by destination
         self._destinations: dict[int, Destination] = {}
         self._clock = (clock.now(), time.monotonic())
         self._takes = 0
@@ -106,10 +86,10 @@ class Dispatcher:
         self._wishes: dict[int, Wish | None] = {}
         self._wishes_at = 0.0
 
-    def _now(self) -> datetime:
+    def _now(self, monotonic: float | None = None) -> datetime:
         """The database's clock, without asking it each time."""
         at, then = self._clock
-        return at + timedelta(seconds=time.monotonic() - then)
+        return at + timedelta(seconds=(monotonic or time.monotonic()) - then)
 
     def send(self) -> None:
         """Send until nothing is due, or the time is up; then some may still be on their way."""
@@ -138,24 +118,24 @@ class Dispatcher:
         room = self._room()
         if room <= 0:
             return False
-        token, now = uuid4(), self._now()
+        now = self._now()
         self._takes += 1
         rows = sending.lease_due(
-            token,
+            uuid4(),
             now,
             now + LEASE,
             limit=room,
             each=wakeups.EACH,
             to_open=retries.FAILURES_TO_OPEN,
+            paces=self._paces,
             newest_first=self._takes % NEWEST_EVERY == 0,
         )
         due = [Leased(*row) for row in rows]
         self._read({one.destination_id for one in due})
-        for flight in self._flights(self._passed(due, token, now), token):
+        for flight in self._flights(self._passed(due, now)):
             destination = self._destinations[flight.destination_id]
-            parts = [Part(one.id, one.body) for one in flight.leased]
-            message = destinations.message(destination, parts)
-            attempt = self._threads.submit(self._attempt, destination.kind, message)
+            messages = [destinations.message(destination, _parts(ones)) for ones in flight.requests]
+            attempt = self._threads.submit(self._attempt, destination.kind, flight, messages)
             self._flying[attempt] = flight
         return bool(due)
 
@@ -167,7 +147,7 @@ class Dispatcher:
             self._destinations |= Destination.objects.in_bulk(old)
             self._read_at |= dict.fromkeys(old, now)
 
-    def _passed(self, due: Sequence[Leased], token: UUID, now: datetime) -> list[Leased]:
+    def _passed(self, due: Sequence[Leased], now: datetime) -> list[Leased]:
         """Keep back what may not be sent now, or not any more; return the rest."""
         wishes = self._fussy({one.trigger_id for one in due})
         asked = [
@@ -176,13 +156,13 @@ class Dispatcher:
         if not asked:
             return [*due]
         verdicts = iter(gates.weigh(asked, now))
-        verdict_of = {one.id: next(verdicts) for one in due if one.trigger_id in wishes}
-        kept = {pk: verdict for pk, verdict in verdict_of.items() if verdict.reason}
+        verdict_of = {one: next(verdicts) for one in due if one.trigger_id in wishes}
+        kept = {one: verdict for one, verdict in verdict_of.items() if verdict.reason}
         if kept:
             sending.keep_back(
-                [(pk, token, v.reason, v.note, v.wait_until) for pk, v in kept.items()]
+                [(o.id, o.token, v.reason, v.note, v.wait_until) for o, v in kept.items()]
             )
-        return [one for one in due if one.id not in kept]
+        return [one for one in due if one not in kept]
 
     def _fussy(self, trigger_ids: set[int]) -> dict[int, Wish]:
         """Those of these triggers that may keep a message back, as of a second ago at most."""
@@ -200,27 +180,30 @@ class Dispatcher:
         quick = sum(now - flight.began <= SLOW for flight in self._flying.values())
         return min(IN_FLIGHT - quick, MAX_THREADS - len(self._flying))
 
-    def _flights(self, due: Sequence[Leased], token: UUID) -> Iterator[Flight]:
-        """Put messages to the same destination together where it wants that."""
+    def _flights(self, due: Sequence[Leased]) -> Iterator[Flight]:
         of: dict[int, list[Leased]] = defaultdict(list)
         for one in due:
             of[one.destination_id].append(one)
         for destination_id, leased in of.items():
             size = destinations.batch_size(self._destinations[destination_id])
-            groups = [*_groups(leased, size)]
-            if rest := [one.id for group in groups[wakeups.EACH :] for one in group]:
-                sending.give_back(rest, token)
-            for group in groups[: wakeups.EACH]:
-                yield Flight(tuple(group), destination_id, token, time.monotonic())
+            yield from flights.plan(leased, size, time.monotonic())
 
-    def _attempt(self, kind: str, message: Message) -> tuple[float, Answer]:
-        """Attempt once, in a thread; return when it ended, and how."""
+    def _attempt(self, kind: str, flight: Flight, messages: Sequence[Message]) -> list[Landed]:
+        """Attempt one after the other, in a thread, while all goes well and quickly."""
+        landed: list[Landed] = []
+        for request, message in zip(flight.requests, messages, strict=True):
+            answer = self._carry(kind, message)
+            landed.append(Landed(request, flight.destination_id, time.monotonic(), answer))
+            if answer.error or landed[-1].ended - flight.began > flights.SECONDS:
+                break
+        return landed
+
+    def _carry(self, kind: str, message: Message) -> Answer:
         try:
-            answer = self._carrier_of[kind].send(message)
+            return self._carrier_of[kind].send(message)
         except Exception:  # a fault of ours may not hold up all the other messages
             logger.exception("delivery %s could not be attempted", message.id)
-            answer = Answer(None, 0, "Not sent: a fault in this product; its log says more.")
-        return time.monotonic(), answer
+            return Answer(None, 0, "Not sent: a fault in this product; its log says more.")
 
     def _land(self, seconds: float) -> bool:
         """Note the attempts that end within so many seconds, or have ended."""
@@ -228,22 +211,32 @@ class Dispatcher:
             time.sleep(seconds)
             return False
         done, _ = futures.wait(self._flying, seconds, futures.FIRST_COMPLETED)
-        in_order = sorted(done, key=lambda attempt: attempt.result()[0])
-        if in_order:
-            self._note([(self._flying.pop(done), done.result()[1]) for done in in_order])
-        return bool(in_order)
+        if done:
+            self._note([(self._flying.pop(attempt), attempt.result()) for attempt in done])
+        return bool(done)
 
     @transaction.atomic
-    def _note(self, landed: list[tuple[Flight, Answer]]) -> None:
-        now = self._now()
+    def _note(self, ended: Sequence[tuple[Flight, list[Landed]]]) -> None:
+        in_order = sorted((one for _, landed in ended for one in landed), key=lambda o: o.ended)
         noted = sending.note_attempts(
-            [row for flight, answer in landed for row in _rows(flight, answer, now)]
+            [row for one in in_order for row in flights.rows(one, self._now(one.ended))]
         )
+        for flight, landed in ended:
+            self._learn(flight, landed)
+        left = [ones for flight, landed in ended for ones in flight.requests[len(landed) :]]
+        if left:
+            sending.give_back([(one.id, one.token) for ones in left for one in ones])
         answers: dict[int, list[Answer]] = defaultdict(list)
-        for flight, answer in landed:
-            if any(one.id in noted for one in flight.leased):
-                answers[flight.destination_id].append(answer)
-        self._weigh(answers, now)
+        for one in in_order:
+            if any(message.id in noted for message in one.request):
+                answers[one.destination_id].append(one.answer)
+        self._weigh(answers, self._now())
+
+    def _learn(self, flight: Flight, landed: Sequence[Landed]) -> None:
+        """Know how many requests the next flights to this destination may make."""
+        pk = flight.destination_id
+        size = destinations.batch_size(self._destinations[pk])
+        self._paces[pk] = flights.next_pace(self._paces.get(pk, 1), flight, landed, size)
 
     def _weigh(self, answers: Mapping[int, list[Answer]], now: datetime) -> None:
         """Keep the breakers of these destinations; one that works as ever is not touched."""
@@ -266,53 +259,5 @@ def _matters(destination: Destination, answers: Iterable[Answer]) -> bool:
     return destination.failing_since is not None or any(answer.error for answer in answers)
 
 
-def _groups(leased: Sequence[Leased], size: int) -> Iterator[list[Leased]]:
-    """Cut messages into requests; what was refused in a large one comes in smaller ones."""
-    by_size: dict[int, list[Leased]] = defaultdict(list)
-    for one in leased:
-        by_size[min(one.together or size, size)].append(one)
-    for most, ones in by_size.items():
-        for start in range(0, len(ones), most):
-            yield ones[start : start + most]
-
-
-def _rows(flight: Flight, answer: Answer, now: datetime) -> Iterator[tuple[object, ...]]:
-    """What to note of each message in a request. One that was refused is cut in two."""
-    is_cut = len(flight.leased) > 1 and retries.is_refused(answer)
-    together = max(1, len(flight.leased) // 2) if is_cut else None
-    for one in flight.leased:
-        verdict = (
-            Verdict(is_delivered=False, retry_in=0.0)
-            if is_cut
-            else retries.judge(answer, one.attempts_before)
-        )
-        yield _row(one.id, flight.token, answer, verdict, now, together)
-
-
-def _row(
-    delivery_id: UUID,
-    token: UUID,
-    answer: Answer,
-    verdict: Verdict,
-    now: datetime,
-    together: int | None = None,
-) -> tuple[object, ...]:
-    due_at = now + timedelta(seconds=verdict.retry_in) if verdict.retry_in is not None else None
-    return (
-        delivery_id,
-        token,
-        now - timedelta(milliseconds=answer.ms),
-        answer.status,
-        answer.ms,
-        _storable(answer.error)[:500],
-        _storable(answer.text),
-        now if verdict.is_delivered else None,
-        now if verdict.is_dead else None,
-        due_at,
-        together,
-    )
-
-
-def _storable(text: str) -> str:
-    """Replace what no text column holds: one answer may not keep the others from being noted."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+def _parts(request: Iterable[Leased]) -> list[Part]:
+    return [Part(one.id, one.body, one.sent) for one in request]

@@ -5,6 +5,7 @@ one click that mail programs show.
 """
 
 import html
+import json
 import re
 import smtplib
 import time
@@ -99,7 +100,10 @@ def _check_template(config: dict[str, Any], member: str) -> None:
 
 
 def write(message: Message) -> EmailMultiAlternatives:
-    """Write the e-mail of a message, with a way out. Raises TemplateError, NoAddressError."""
+    """Write the e-mail of a message, with a way out; in the words of the attempt before, if any.
+
+    Raises TemplateError, NoAddressError.
+    """
     config, part = message.config, message.parts[0]
     context = templating.context_of(part.body, part.id)
     address = str(context["customer"].get("email") or "")
@@ -108,10 +112,7 @@ def write(message: Message) -> EmailMultiAlternatives:
     except ValidationError:
         raise NoAddressError("The customer has no e-mail address, or none that works.") from None
     out = _way_out(context)
-    context["unsubscribe_url"] = out
-    subject = " ".join(templating.fill(config["subject"], context).split())[:MAX_SUBJECT]
-    text, markup = config.get("text", ""), config.get("html", "")
-    words = _with_way_out(text, out, context, is_html=False) if text else f"{subject}\n\n{out}\n"
+    subject, words, markup = json.loads(part.sent) if part.sent else _words(config, context, out)
     email = EmailMultiAlternatives(
         subject,
         words,
@@ -125,9 +126,18 @@ def write(message: Message) -> EmailMultiAlternatives:
         },
     )
     if markup:
-        written = _with_way_out(markup, out, context, is_html=True)
-        email.attach_alternative(written, "text/html")
+        email.attach_alternative(markup, "text/html")
     return email
+
+
+def _words(config: dict[str, Any], context: dict[str, Any], out: str) -> tuple[str, str, str]:
+    """Fill the templates: subject, text, and HTML if there is any."""
+    context["unsubscribe_url"] = out
+    subject = " ".join(templating.fill(config["subject"], context).split())[:MAX_SUBJECT]
+    text, markup = config.get("text", ""), config.get("html", "")
+    words = _with_way_out(text, out, context, is_html=False) if text else f"{subject}\n\n{out}\n"
+    written = _with_way_out(markup, out, context, is_html=True) if markup else ""
+    return subject, words, written
 
 
 def _way_out(context: dict[str, Any]) -> str:
@@ -165,9 +175,16 @@ def _attempt(message: Message) -> Answer:
     if exact.loads(message.parts[0].body).get("type") == "destination.test":
         return _knock()
     try:
-        write(message).send()
+        email = write(message)
     except (TemplateError, NoAddressError) as error:
         return Answer(None, 0, f"Not sent: {error}", is_ours=True)
+    markup = "".join(str(part[0]) for part in email.alternatives)
+    return _post(email)._replace(sent=json.dumps([email.subject, email.body, markup]))
+
+
+def _post(email: EmailMultiAlternatives) -> Answer:
+    try:
+        email.send()
     except (smtplib.SMTPRecipientsRefused, AnymailRecipientsRefused) as error:
         return _refused(error)
     except AnymailAPIError as error:

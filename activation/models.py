@@ -257,7 +257,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 class Delivery(models.Model):
     """One message to one destination: the outbox. `id` is the webhook-id on every attempt.
 
-    `body` is frozen when the membership changes, so that every attempt sends the same bytes.
+    `body` is frozen when the membership changes; `sent`, what its destination made of that, from
+    the first attempt that failed until one succeeds. So every attempt sends the same bytes.
     `destination` repeats the trigger's, so that what is due is found without a join. An entry that
     was not sent for is kept as well, without a body, as cancelled for a `reason`.
     """
@@ -278,6 +279,12 @@ class Delivery(models.Model):
     reason = models.CharField(max_length=12, choices=Reason.choices, db_default="", blank=True)
     together = models.PositiveSmallIntegerField(
         null=True, help_text="With how many in a request at most: more were refused."
+    )
+    sent = models.TextField(
+        blank=True,
+        db_default="",
+        editable=False,
+        help_text="What the last attempt sent, while it is to be tried again.",
     )
     due_at = models.DateTimeField(db_default=Now())
     attempts_made = models.IntegerField(default=0)

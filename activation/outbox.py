@@ -1,7 +1,8 @@
 """The outbox: what must be sent is queued with the change that caused it, and sent until it is.
 
 Promises: one delivery for each trigger and entry; each reaches a healthy receiver at least once,
-with the same id and the same bytes on every attempt; no order among them.
+with the same id and the same bytes on every attempt until somebody sends it again; no order among
+them.
 """
 
 import time

@@ -32,7 +32,7 @@ def preview(destination: Destination, mask: Mask, customer_id: int | None = None
 
 def request_of(delivery: Delivery, mask: Mask) -> Request:
     """Show what is sent for a delivery, without what somebody may not see."""
-    return shown(delivery.destination, Part(delivery.pk, delivery.body), mask)
+    return shown(delivery.destination, Part(delivery.pk, delivery.body, delivery.sent), mask)
 
 
 def shown(destination: Destination, part: Part, mask: Mask) -> Request:
@@ -42,7 +42,7 @@ def shown(destination: Destination, part: Part, mask: Mask) -> Request:
     if destination.kind == "email":
         return Request("E-MAIL", MASK, {}, "Not shown: you may not see personal data.")
     body = exact.dumps(mask.json(exact.loads(part.body or "{}"), inside=True))
-    return destinations.shown(destination, part._replace(body=body))
+    return destinations.shown(destination, part._replace(body=body, sent=""))
 
 
 def _customer(customer_id: int | None) -> int:

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from threading import Lock
 from typing import Any
+from uuid import UUID
 
 import httpcore2
 import httpx2
@@ -155,19 +156,21 @@ class Webhooks:
     def send(self, message: Message) -> Answer:
         """Attempt once. Success is a status of 2xx, whatever then becomes of the body."""
         began = time.monotonic()
+        body = ""
         try:
+            body = bodies.write(message)
             with network.deadline(carriers.SECONDS):
-                answer = self._post(message)
+                answer = self._post(message, body.encode())
         except (SecretError, TemplateError) as error:
             answer = Answer(None, 0, f"Not sent: {str(error).rstrip('.')}.", is_ours=True)
         except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
             answer = Answer(None, 0, _explain(error))
         except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol, OSError) as error:
             answer = Answer(None, 0, f"The answer was not HTTP: {error}"[:300])
-        return answer._replace(ms=round((time.monotonic() - began) * 1_000))
+        return answer._replace(ms=round((time.monotonic() - began) * 1_000), sent=body)
 
-    def _post(self, message: Message) -> Answer:
-        url, body = httpx2.URL(message.config["url"].strip()), bodies.write(message).encode()
+    def _post(self, message: Message, body: bytes) -> Answer:
+        url = httpx2.URL(message.config["url"].strip())
         target = httpcore2.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
         )
@@ -216,11 +219,19 @@ def describe(message: Message) -> Request:
 
 
 def _signed(message: Message, body: bytes, timestamp: int) -> dict[str, str]:
-    signatures = (sign(secret, str(message.id), timestamp, body) for secret in message.secrets)
+    number = _id(message, body)
+    signatures = (sign(secret, number, timestamp, body) for secret in message.secrets)
     return _headers(message, body) | {
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(signatures),
     }
+
+
+def _id(message: Message, body: bytes) -> str:
+    """Return the id of a request. Of a batch it depends on the bytes: same id, same bytes."""
+    if len(message.parts) == 1:
+        return str(message.id)
+    return str(UUID(bytes=hashlib.sha256(message.id.bytes + body).digest()[:16], version=5))
 
 
 def _headers(message: Message, body: bytes) -> dict[str, str]:
@@ -231,7 +242,7 @@ def _headers(message: Message, body: bytes) -> dict[str, str]:
         "User-Agent": _AGENT,
         "Accept": "*/*",
         "Accept-Encoding": "identity",
-        "webhook-id": str(message.id),
+        "webhook-id": _id(message, body),
     }
     wished = message.config.get("headers", {})
     replaced = {name.lower() for name in wished}

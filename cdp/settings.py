@@ -161,8 +161,8 @@ Q_CLUSTER = {
     "recycle": 500,
     "guard_cycle": 0.5,
     "label": "Background work",
-    # Sending has workers of its own, which nothing that takes long can hold: Q_CLUSTER_NAME=sending.
-    # Two, for one may still wait for slow receivers while the next sends.
+    # Sending has workers of its own, which nothing that takes long can hold. Two of them: one may
+    # still wait for slow receivers while the next sends. Q_CLUSTER_NAME=sending starts it.
     "ALT_CLUSTERS": {"sending": {"workers": 2, "queue_limit": 2, "poll": 0.1}},
 }
 

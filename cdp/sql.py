@@ -18,7 +18,7 @@ def lock_queue_alone(cluster: str) -> bool:
 
 def share_queue_lock(cluster: str, *, is_alone: bool) -> None:
     """Hold the lock of a cluster together with others until the session ends."""
-    key = [_QUEUE_LOCK, cluster]
+    key = (_QUEUE_LOCK, cluster)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock_shared(%s, hashtext(%s))", key)
         if is_alone:

@@ -1,35 +1,40 @@
 """What becomes of a message in the outbox: taken, tried, held, sent again, pruned; who sends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+_NO_PACES: Mapping[int, int] = {}
 _SENDER = 7_104_001  # of our choice: the advisory lock of the one task that sends
 
 
-# A destination takes part unless it is switched off or held. `room` is how many more requests it
-# can have in flight: one while its breaker is half open, never so many that their failing together
-# would be more than the breaker bears, and no more than its rate has left. `size` is how many
-# messages a request may carry.
+# A destination takes part unless it is switched off or held. `room` is how many more flights it can
+# have: one while its breaker is half open, never so many that their failing together would be more
+# than the breaker bears, and none while its rate has nothing left. A flight makes up to `pace`
+# requests, one after the other until one fails; `size` is how many messages a request may carry.
 _ROOM = """
-    SELECT d.id, d.failures_in_a_row, d.size, least(
-        CASE WHEN d.failures_in_a_row >= %(to_open)s THEN 1
-             ELSE least(%(each)s, %(to_open)s - d.failures_in_a_row) END
-        - ceil((SELECT count(*) FROM activation_delivery f
-                WHERE f.destination_id = d.id AND f.leased_until > %(now)s)::numeric / d.size),
-        floor(d.tokens_now)) AS room, d.tokens_now
+    SELECT d.id, d.failures_in_a_row, d.size, d.tokens_now,
+        CASE WHEN d.failures_in_a_row = 0 THEN d.pace ELSE 1 END AS pace,
+        least(
+            CASE WHEN d.failures_in_a_row >= %(to_open)s THEN 1
+                 ELSE least(%(each)s, %(to_open)s - d.failures_in_a_row) END
+            - (SELECT count(DISTINCT f.lease) FROM activation_delivery f
+               WHERE f.destination_id = d.id AND f.leased_until > %(now)s),
+            floor(d.tokens_now)) AS room
     FROM (
-        SELECT *,
+        SELECT a.*, COALESCE(paced.pace, 1) AS pace,
             CASE WHEN jsonb_typeof(config -> 'batch') = 'number'
                  THEN greatest((config ->> 'batch')::int, 1) ELSE 1 END AS size,
             CASE WHEN rate IS NULL THEN 1e9 WHEN tokens_at IS NULL THEN 1
                  ELSE least(greatest(rate, 1), tokens + rate * greatest(
                      extract(epoch FROM %(now)s - tokens_at), 0)::float8)
             END AS tokens_now
-        FROM activation_destination
+        FROM activation_destination a
+        LEFT JOIN unnest(%(paced)s::bigint[], %(paces)s::int[]) AS paced (id, pace)
+            ON paced.id = a.id
         WHERE is_enabled AND (held_until IS NULL OR held_until <= %(now)s)
     ) d
 """
@@ -49,14 +54,18 @@ def lease_due(
     limit: int,
     each: int,
     to_open: int,
+    paces: Mapping[int, int] = _NO_PACES,
     newest_first: bool = False,
 ) -> list[Any]:
     """Reserve due messages until an instant, for the holder of the token.
 
-    At most `limit` requests, and for a destination at most `each` in flight at a time, and as its
-    rate allows; healthy ones first. Of one destination those that are due longest, or those that
-    are due shortest. Returns (id, destination id, body, attempts made, trigger id, customer id,
-    together).
+    At most `limit` flights, and for a destination at most `each` at a time, and as its rate
+    allows; healthy ones first. `paces` has by destination how many requests a flight may make, 1 if
+    it is not there. Of one destination those that are due longest, or those that are due
+    shortest. Each flight has a token of its own, made from the one given.
+
+    Returns (id, destination id, body, attempts made, trigger id, customer id, together, sent,
+    token of the flight).
     """
     order = "DESC" if newest_first else "ASC"
     with connection.cursor() as cursor:
@@ -64,24 +73,28 @@ def lease_due(
             f"""
             WITH open AS MATERIALIZED ({_ROOM}), due AS (
                 SELECT next.id, open.id AS destination_id, open.failures_in_a_row,
-                       (row_number() OVER (PARTITION BY open.id) - 1) / open.size AS nth
+                       (row_number() OVER (PARTITION BY open.id) - 1) / (open.size * open.pace)
+                           AS nth
                 FROM open
                 CROSS JOIN LATERAL (
                     {_DUE} ORDER BY w.due_at {order}
-                    LIMIT least(greatest(open.room, 0), %(limit)s) * open.size
+                    LIMIT least(
+                        greatest(least(open.room, %(limit)s), 0) * open.pace, floor(open.tokens_now)
+                    ) * open.size
                     FOR UPDATE SKIP LOCKED
                 ) next
-            ), requests AS (
-                SELECT id, dense_rank() OVER (
+            ), flights AS (
+                SELECT id, destination_id, nth, dense_rank() OVER (
                     ORDER BY failures_in_a_row, nth, destination_id
                 ) AS place FROM due
             ), leased AS (
                 UPDATE activation_delivery d
-                SET lease = %(token)s, leased_until = %(until)s
-                FROM requests
-                WHERE d.id = requests.id AND requests.place <= %(limit)s
-                RETURNING d.id, destination_id, body, attempts_made, trigger_id, customer_id,
-                          together
+                SET lease = md5(concat_ws('.', %(token)s, f.destination_id, f.nth))::uuid,
+                    leased_until = %(until)s
+                FROM flights f
+                WHERE d.id = f.id AND f.place <= %(limit)s
+                RETURNING d.id, d.destination_id, d.body, d.attempts_made, d.trigger_id,
+                          d.customer_id, d.together, d.sent, d.lease
             ), spent AS (
                 UPDATE activation_destination d
                 SET tokens = open.tokens_now - taken.requests, tokens_at = %(now)s
@@ -96,12 +109,14 @@ def lease_due(
             SELECT * FROM leased
             """,  # noqa: S608 (constants)
             {
-                "token": token,
+                "token": str(token),
                 "now": now,
                 "until": until,
                 "limit": limit,
                 "each": each,
                 "to_open": to_open,
+                "paced": [*paces],
+                "paces": [*paces.values()],
             },
         )
         return cursor.fetchall()
@@ -116,20 +131,36 @@ def has_due(now: datetime, *, each: int, to_open: int) -> bool:
                 SELECT FROM ({_ROOM}) AS open WHERE open.room >= 1 AND EXISTS ({_DUE})
             )
             """,  # noqa: S608 (constants)
-            {"now": now, "each": each, "to_open": to_open},
+            {"now": now, "each": each, "to_open": to_open, "paced": [], "paces": []},
         )
         return bool(cursor.fetchone()[0])
 
 
-def give_back(delivery_ids: Sequence[UUID], token: UUID) -> None:
-    """End our lease of messages that there was no room for after all."""
+def give_back(rows: Sequence[tuple[UUID, UUID]]) -> None:
+    """End leases of messages that were not sent after all: (delivery id, token of our lease).
+
+    What they have cost of their destination's rate is given back as well.
+    """
+    columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE activation_delivery SET lease = NULL, leased_until = NULL
-            WHERE id = ANY(%s::uuid[]) AND lease = %s
+            WITH back AS (
+                SELECT * FROM unnest(%s::uuid[], %s::uuid[]) AS b (id, token)
+            ), given AS (
+                UPDATE activation_delivery d SET lease = NULL, leased_until = NULL
+                FROM back WHERE d.id = back.id AND d.lease = back.token
+                RETURNING d.destination_id
+            ), counted AS (
+                SELECT destination_id, count(*) AS messages FROM given GROUP BY 1
+            )
+            UPDATE activation_destination d
+            SET tokens = tokens + ceil(messages::numeric / CASE
+                WHEN jsonb_typeof(config -> 'batch') = 'number'
+                THEN greatest((config ->> 'batch')::int, 1) ELSE 1 END)
+            FROM counted WHERE d.id = counted.destination_id AND d.rate IS NOT NULL
             """,
-            [[*delivery_ids], token],
+            columns,
         )
 
 
@@ -172,9 +203,10 @@ def keep_back(rows: Sequence[tuple[UUID, UUID, str, str, datetime | None]]) -> N
 def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
     """Write down attempts, but only of messages whose lease is still ours; return their ids.
 
-    Each is (delivery id, token of our lease, at, status, ms, error, response, delivered at, dead
-    at, due at, with how many together from now on), null where that did not happen. With the
-    last, it was no attempt of this message.
+    Each is (delivery id, token of our lease, destination id, at, status, ms, error, response,
+    delivered at, dead at, due at, with how many together from now on, what was sent if it is to
+    be sent again), null where that did not happen. With the number, it was no attempt of this
+    message. What was sent to another destination than its present one is not kept.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
@@ -182,10 +214,11 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
             """
             WITH attempt AS (
                 SELECT * FROM unnest(
-                    %s::uuid[], %s::uuid[], %s::timestamptz[], %s::int[], %s::int[], %s::text[],
-                    %s::text[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::int[]
-                ) AS a (id, token, at, status, ms, error, response,
-                        delivered_at, dead_at, due_at, together)
+                    %s::uuid[], %s::uuid[], %s::bigint[], %s::timestamptz[], %s::int[], %s::int[],
+                    %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[],
+                    %s::timestamptz[], %s::int[], %s::text[]
+                ) AS a (id, token, destination_id, at, status, ms, error, response,
+                        delivered_at, dead_at, due_at, together, sent)
             ), mine AS MATERIALIZED (
                 SELECT d.id FROM activation_delivery d
                 JOIN attempt ON attempt.id = d.id AND attempt.token = d.lease
@@ -198,6 +231,10 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
                     reason = '', together = COALESCE(attempt.together, d.together),
                     last_error = attempt.error, due_at = COALESCE(attempt.due_at, d.due_at),
                     delivered_at = attempt.delivered_at,
+                    sent = CASE WHEN attempt.due_at IS NOT NULL
+                                 AND d.destination_id = attempt.destination_id
+                                THEN CASE WHEN d.sent = '' THEN attempt.sent ELSE d.sent END
+                                ELSE '' END,
                     dead_at = CASE WHEN d.cancelled_at IS NULL THEN attempt.dead_at END,
                     cancelled_at = CASE WHEN attempt.delivered_at IS NULL THEN d.cancelled_at END
                 FROM mine JOIN attempt USING (id)
@@ -254,7 +291,7 @@ def move_waiting(trigger_id: int, destination_id: int) -> int:
                 ORDER BY id
                 FOR UPDATE
             )
-            UPDATE activation_delivery SET destination_id = %(destination_id)s
+            UPDATE activation_delivery SET destination_id = %(destination_id)s, sent = ''
             FROM waiting
             WHERE activation_delivery.id = waiting.id
             """,
@@ -265,7 +302,7 @@ def move_waiting(trigger_id: int, destination_id: int) -> int:
 
 _AGAIN = """
     UPDATE activation_delivery d
-    SET due_at = statement_timestamp(), last_error = '', reason = '',
+    SET due_at = statement_timestamp(), last_error = '', reason = '', sent = '',
         destination_id = t.destination_id,
         attempts_made = CASE
             WHEN d.delivered_at IS NULL AND d.dead_at IS NULL AND d.cancelled_at IS NULL

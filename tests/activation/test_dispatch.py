@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection
 from django_q.models import OrmQ
 
-from activation import carriers, dispatch, outbox, retries, triggers, webhook
+from activation import carriers, dispatch, flights, outbox, retries, triggers, webhook
 from activation.carriers import Answer
 from activation.models import Attempt, Delivery, Destination
 from activation.sql import sending
@@ -42,10 +42,13 @@ def lease(token, limit=100, until=timedelta(seconds=20)):
 
 
 def row_of(delivery_id, token, answer=None, before=0):
-    leased = dispatch.Leased(delivery_id, 0, "{}", before, 0, 0, None)
-    flight = dispatch.Flight((leased,), 0, token, 0.0)
-    (row,) = dispatch._rows(flight, answer or Answer(200, 5), clock.now())
+    one = flights.Leased(delivery_id, 0, "{}", before, 0, 0, None, "", token)
+    (row,) = flights.rows(flights.Landed((one,), 0, 0.0, answer or Answer(200, 5)), clock.now())
     return row
+
+
+def token_of(delivery):
+    return Delivery.objects.get(pk=delivery.pk).lease
 
 
 def test_entry_reaches_the_receiver(receiver, make_trigger, enter):
@@ -78,6 +81,35 @@ def test_at_most_four_are_in_flight_to_one_destination(make_trigger, enter, make
     assert receiver.most_at_once == 4
 
 
+def test_quick_receiver_gets_several_requests_before_they_are_noted(
+    make_trigger, enter, receiver, monkeypatch
+):
+    noted, real = [], sending.note_attempts
+    monkeypatch.setattr(
+        sending, "note_attempts", lambda rows: noted.append(len(rows)) or real(rows)
+    )
+    monkeypatch.setattr(flights, "SECONDS", 10.0)
+    deliveries = enter(make_trigger(receiver), 60)
+    run_tasks()
+    assert sorted(receiver.ids) == sorted(str(one.pk) for one in deliveries)
+    assert receiver.most_at_once <= 4
+    assert max(noted) > 4
+    assert sum(noted) == 60
+
+
+def test_flight_ends_with_the_first_failure(make_trigger, enter, make_receiver, monkeypatch):
+    monkeypatch.setattr(flights, "SECONDS", 10.0)
+    trigger = make_trigger(receiver := make_receiver())
+    enter(trigger, 30)
+    run_tasks()
+    received = len(receiver.received)
+    receiver.behaves = receivers.answer(500)
+    enter(trigger, 60)
+    run_tasks()
+    assert len(receiver.received) - received == 5, "as many as open the breaker"
+    assert Delivery.objects.waiting().filter(attempts_made=0, lease=None).count() == 55
+
+
 def test_failure_is_logged_and_retried_with_the_same_id(make_trigger, enter, make_receiver):
     receiver = make_receiver(receivers.answer(500, b"oops"))
     (delivery,) = enter(make_trigger(receiver))
@@ -93,6 +125,45 @@ def test_failure_is_logged_and_retried_with_the_same_id(make_trigger, enter, mak
     ] * 3
     delivery.refresh_from_db()
     assert (delivery.attempts_made, delivery.last_error) == (3, "Answered 500.")
+
+
+def test_edit_between_attempts_changes_nothing_until_it_is_sent_again(
+    make_trigger, enter, make_receiver
+):
+    receiver = make_receiver(receivers.answer(500))
+    trigger = make_trigger(receiver)
+    (delivery,) = enter(trigger)
+    run_tasks()
+    Destination.objects.update(config={"url": receiver.url, "template": '{"a": 1}'})
+    make_due()
+    outbox.wake_due(clock.now())
+    run_tasks()
+    outbox.replay(delivery)
+    receiver.behaves = receivers.answer(200)
+    run_tasks()
+    first, second, third = [request.body for request in receiver.received]
+    assert first == second == delivery.body.encode()
+    assert third == b'{"a": 1}'
+    assert len(set(receiver.ids)) == 1
+    delivery.refresh_from_db()
+    assert delivery.sent == ""
+
+
+def test_other_destination_gets_its_own_words(make_trigger, enter, make_receiver, make_destination):
+    trigger = make_trigger(make_receiver(receivers.answer(500)))
+    (delivery,) = enter(trigger)
+    run_tasks()
+    delivery.refresh_from_db()
+    assert delivery.sent == delivery.body
+    other = make_receiver()
+    trigger.destination = make_destination(
+        config={"url": other.url, "template": '{"b": {{ trigger | json }}}'}
+    )
+    triggers.save(trigger)
+    make_due()
+    outbox.wake_due(clock.now())
+    run_tasks()
+    assert [request.body for request in other.received] == [b'{"b": "%s"}' % trigger.key.encode()]
 
 
 def test_retry_waits_as_the_schedule_says(make_trigger, enter, make_receiver):
@@ -310,9 +381,10 @@ def test_lease_that_ran_out_is_given_to_the_next(make_trigger, enter, receiver):
 def test_result_is_not_written_when_the_lease_is_lost(make_trigger, enter, make_destination):
     trigger = make_trigger()
     (delivery,) = enter(trigger)
-    first, second = uuid4(), uuid4()
-    lease(first, until=timedelta(seconds=-1))
-    lease(second)
+    lease(uuid4(), until=timedelta(seconds=-1))
+    first = token_of(delivery)
+    lease(uuid4())
+    second = token_of(delivery)
     assert sending.note_attempts([row_of(delivery.pk, first, Answer(500, 5, "late"))]) == set()
     delivery.refresh_from_db()
     assert (delivery.lease, delivery.attempts_made, delivery.last_error) == (second, 0, "")
@@ -353,19 +425,21 @@ def test_leases_of_the_dead_count_as_in_flight(make_trigger, enter, receiver):
 
 def test_message_deleted_while_on_its_way_is_no_fault(make_trigger, enter, receiver):
     (delivery,) = enter(make_trigger(receiver))
-    token = uuid4()
-    lease(token)
+    lease(uuid4())
+    row = row_of(delivery.pk, token_of(delivery))
     delivery.delete()
-    assert sending.note_attempts([row_of(delivery.pk, token)]) == set()
+    assert sending.note_attempts([row]) == set()
 
 
 def test_message_cancelled_while_on_its_way_may_arrive_but_is_not_retried(make_trigger, enter):
     trigger = make_trigger()
     arrived, failed = enter(trigger, 2)
-    token = uuid4()
-    lease(token)
+    lease(uuid4())
     triggers.switch_off(trigger)
-    rows = [row_of(arrived.pk, token), row_of(failed.pk, token, Answer(500, 5, "no"))]
+    rows = [
+        row_of(arrived.pk, token_of(arrived)),
+        row_of(failed.pk, token_of(failed), Answer(500, 5, "no")),
+    ]
     assert sending.note_attempts(rows) == {arrived.pk, failed.pk}
     assert (state_of(arrived), state_of(failed)) == ("delivered", "cancelled")
 

@@ -116,7 +116,7 @@ def test_message_goes_out_while_every_other_worker_is_held(product, select):
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     for path, body in (
         ("customers/", {"customer_id": "anna"}),
-        ("segments/here/members/", {"customers": ["anna"]}),
+        ("segments/here/members/", {"customer_ids": ["anna"]}),
     ):
         asked = request.Request(f"{product.url}/api/{path}", json.dumps(body).encode(), headers)
         with request.urlopen(asked, timeout=30):

@@ -8,12 +8,12 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 from django_q.cluster import Cluster
 from django_q.conf import Conf
 
+from activation import wakeups
 from cdp import health, process, watchdog
 
 
@@ -45,7 +45,8 @@ def _part(cluster: str) -> str:
     """Return as which part of the product a cluster beats. Raises CommandError."""
     if cluster == Conf.PREFIX:
         return "queue"
-    known: dict[str, Any] = settings.Q_CLUSTER["ALT_CLUSTERS"]
-    if cluster not in known:  # nobody would give it anything to do
-        raise CommandError(f"Q_CLUSTER_NAME is {cluster!r}; leave it out, or set {', '.join(known)}")
+    if cluster != wakeups.CLUSTER:  # nobody would give it anything to do
+        raise CommandError(
+            f"Q_CLUSTER_NAME is {cluster!r}: leave it out, or set {wakeups.CLUSTER}."
+        )
     return cluster
