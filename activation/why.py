@@ -6,7 +6,8 @@ from uuid import UUID
 
 from activation import gates
 from activation.messages import wish_of
-from activation.models import Delivery, On, Reason, State, Trigger
+from activation.models import Backlog, Delivery, On, Reason, State, Trigger
+from activation.sql import causes
 from customers import clock, formats
 from segments.models import Cause, Membership, MembershipChange
 
@@ -43,16 +44,34 @@ class Why(NamedTuple):
 
 
 def why(trigger: Trigger, customer_id: int) -> Why:
-    """Say what became of this trigger's latest message to a customer, or why there is none."""
+    """Say what became of this trigger's latest message to a customer, or why there is none.
+
+    What was sent to those who were merged into the customer counts as well.
+    """
     now = clock.now()
-    rows = Delivery.objects.filter(trigger=trigger, customer_id=customer_id).with_state(now)
+    known_as = causes.read_merged(customer_id)
+    rows = Delivery.objects.filter(trigger=trigger, customer_id__in=known_as).with_state(now)
     latest = rows.real().select_related("destination").order_by("-id").first()
-    if latest is not None:
+    change = _latest_change(trigger, customer_id)
+    if latest is not None and not _is_later(change, latest):
         return _of_delivery(latest)
-    found = _without_delivery(trigger, customer_id, now)
+    found = _without_delivery(trigger, customer_id, change, now)
     if test := rows.filter(is_test=True).order_by("-id").first():
         return Why("test_only", f"Only a test was sent. {found.sentence}", test.pk, test.created_at)
     return found
+
+
+def _latest_change(trigger: Trigger, customer_id: int) -> MembershipChange | None:
+    """The last time that what this trigger waits for was so."""
+    wanted = {"customer": customer_id, "entered": trigger.on != On.LEAVE}
+    return trigger.segment.changes.filter(**wanted).order_by("-at").first()
+
+
+def _is_later(change: MembershipChange | None, delivery: Delivery) -> bool:
+    """Whether a change came after the one that a delivery is for."""
+    if change is None or change.customer_id != delivery.customer_id:
+        return False
+    return change.entry_no > delivery.entry_no
 
 
 def _of_delivery(delivery: Delivery) -> Why:
@@ -90,18 +109,12 @@ def _held(delivery: Delivery) -> Why:
     return Why("held_by_breaker", text, delivery.pk, delivery.created_at, until)
 
 
-def _without_delivery(trigger: Trigger, customer_id: int, now: datetime) -> Why:
-    entered = trigger.on != On.LEAVE
-    change = (
-        MembershipChange.objects.filter(
-            customer=customer_id, segment=trigger.segment_id, entered=entered
-        )
-        .order_by("-at")
-        .first()
-    )
+def _without_delivery(
+    trigger: Trigger, customer_id: int, change: MembershipChange | None, now: datetime
+) -> Why:
     if change is None:
-        verb = "been in" if entered else "left"
-        code = "not_entered" if entered else "not_left"
+        left = trigger.on == On.LEAVE
+        verb, code = ("left", "not_left") if left else ("been in", "not_entered")
         return Why(code, f"The customer has never {verb} “{trigger.segment}”.")
     if trigger.on == On.STAY and (short := _too_short(trigger, customer_id, now)):
         return short
@@ -115,6 +128,9 @@ def _without_delivery(trigger: Trigger, customer_id: int, now: datetime) -> Why:
         return Why("entered_by_rule", text, at=change.at)
     if not trigger.is_enabled:
         return Why("switched_off", "The trigger is switched off.", at=change.at)
+    if Backlog.objects.filter(pk=trigger.pk).exists():
+        text = "The trigger is still going through those who were in before it was switched on."
+        return Why("on_its_way", text, at=change.at)
     return _otherwise(trigger, customer_id, change.at, now)
 
 

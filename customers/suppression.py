@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable
 
+from django.db import transaction
 from django.utils.crypto import salted_hmac
 
 from customers import identity
-from customers.models import Suppression
+from customers.models import Suppression, SuppressionRemoval
 
 AT_ONCE = 5_000  # rows of one statement
 HASHED = "hash:"  # begins what stands for an address that was forgotten
@@ -28,11 +29,31 @@ def add(kind: str, values: Iterable[str], reason: str, source: str) -> int:
     return len(new)
 
 
-def remove(kind: str, values: Iterable[str]) -> int:
-    """Let addresses be written to again, if their owners agree; return how many were found."""
+@transaction.atomic
+def remove(kind: str, values: Iterable[str], by: str) -> int:
+    """Let addresses be written to again, if their owners agree; return how many were found.
+
+    `by` is a text for people: who did so is kept, with what stood in the list.
+    """
     wanted = {v for value in values if (v := identity.normalise(kind, value) or _as_hash(value))}
-    rows = Suppression.objects.filter(kind=kind, value__in=wanted | {*map(_hash, wanted)})
-    return rows.delete()[0]
+    found = Suppression.objects.filter(kind=kind, value__in=wanted | {*map(_hash, wanted)})
+    rows = [*found.select_for_update().order_by("value")]
+    SuppressionRemoval.objects.bulk_create(
+        [
+            SuppressionRemoval(
+                kind=kind,
+                value=row.value,
+                reason=row.reason,
+                source=row.source,
+                since=row.at,
+                removed_by=by,
+            )
+            for row in rows
+        ],
+        batch_size=AT_ONCE,
+    )
+    Suppression.objects.filter(kind=kind, value__in=[row.value for row in rows]).delete()
+    return len(rows)
 
 
 def suppressed(kind: str, values: Iterable[str]) -> set[str]:
@@ -62,6 +83,11 @@ def forget(kind: str, values: Collection[str]) -> None:
         for row in readable
     ]
     readable.delete()
+    removals = SuppressionRemoval.objects.filter(kind=kind, value__in=normal)
+    removed = [*removals.only("value")]
+    for row in removed:
+        row.value = _hash(row.value)
+    SuppressionRemoval.objects.bulk_update(removed, ["value"], batch_size=AT_ONCE)
     Suppression.objects.bulk_create(hashed, ignore_conflicts=True, batch_size=AT_ONCE)
 
 

@@ -224,7 +224,7 @@ def claim_turns(rows: Sequence[tuple[int, int, int]], now: datetime) -> set[tupl
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            WITH asked AS (
+            WITH RECURSIVE asked AS (
                 SELECT customer_id, trigger_id, max(entry_no) AS entry_no
                 FROM unnest(%(customer_ids)s::bigint[], %(trigger_ids)s::bigint[],
                             %(entry_nos)s::int[]) AS given (customer_id, trigger_id, entry_no)
@@ -234,6 +234,12 @@ def claim_turns(rows: Sequence[tuple[int, int, int]], now: datetime) -> set[tupl
                     THEN %(now)s::timestamptz - t.at_most_days * interval '1 day'
                     ELSE '-infinity' END AS after
                 FROM asked JOIN activation_trigger t ON t.id = asked.trigger_id
+            ), absorbed (id, survivor_id) AS (
+                SELECT c.id, c.merged_into_id FROM customers_customer c
+                WHERE c.merged_into_id IN (SELECT customer_id FROM asked)
+                UNION
+                SELECT c.id, absorbed.survivor_id FROM absorbed
+                JOIN customers_customer c ON c.merged_into_id = absorbed.id
             ), free AS (
                 SELECT * FROM bounded b
                 -- What it sent before it had a cap, and what went to those merged into this one.
@@ -242,10 +248,10 @@ def claim_turns(rows: Sequence[tuple[int, int, int]], now: datetime) -> set[tupl
                     WHERE d.trigger_id = b.trigger_id AND d.customer_id = b.customer_id
                       AND NOT d.is_test AND d.cancelled_at IS NULL AND d.created_at > b.after
                 ) AND NOT EXISTS (
-                    SELECT FROM customers_customer absorbed
+                    SELECT FROM absorbed
                     JOIN activation_turn w
                       ON w.customer_id = absorbed.id AND w.trigger_id = b.trigger_id
-                    WHERE absorbed.merged_into_id = b.customer_id AND w.at > b.after
+                    WHERE absorbed.survivor_id = b.customer_id AND w.at > b.after
                 )
             ), taken AS (
                 INSERT INTO activation_turn AS t (customer_id, trigger_id, entry_no, at)
@@ -269,6 +275,23 @@ def claim_turns(rows: Sequence[tuple[int, int, int]], now: datetime) -> set[tupl
             },
         )
         return {*cursor.fetchall()}
+
+
+def read_merged(customer_id: int) -> list[int]:
+    """Return the id of a customer, and of all who were merged into them, one way or another."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE family (id) AS (
+                SELECT %s::bigint
+                UNION
+                SELECT c.id FROM family JOIN customers_customer c ON c.merged_into_id = family.id
+            )
+            SELECT id FROM family
+            """,
+            [customer_id],
+        )
+        return [found for (found,) in cursor.fetchall()]
 
 
 def read_field(customer_ids: Sequence[int], name: str) -> list[Any]:

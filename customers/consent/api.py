@@ -6,13 +6,20 @@ import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, mixins, serializers, status, viewsets
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from customers import apikit, consent, lookups, suppression
 from customers.api import RejectedSerializer
 from customers.consent import items, purposes
-from customers.models import Consent, ConsentChange, ConsentPurpose, Suppression
+from customers.models import (
+    Consent,
+    ConsentChange,
+    ConsentPurpose,
+    Suppression,
+    SuppressionRemoval,
+)
 
 MAX_ITEMS = 10_000  # of one request
 
@@ -162,6 +169,13 @@ class SuppressionSerializer(apikit.StrictModelSerializer):
         read_only_fields = fields
 
 
+class RemovalSerializer(apikit.StrictModelSerializer):
+    class Meta:
+        model = SuppressionRemoval
+        fields = ["kind", "value", "reason", "source", "since", "removed_by", "removed_at"]
+        read_only_fields = fields
+
+
 class AddressesSerializer(apikit.StrictSerializer):
     kind = serializers.ChoiceField(Suppression.Kind.choices)
     values = serializers.ListField(
@@ -195,7 +209,17 @@ class SuppressionFilters(apikit.StrictFilterSet):
         return found.filter(value__in=suppression.spellings(value))
 
 
-class SuppressionViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Suppression]):
+class RemovalFilters(apikit.StrictFilterSet):
+    kind = django_filters.ChoiceFilter(choices=Suppression.Kind.choices)
+    value = django_filters.CharFilter(method="by_value", help_text="An address, exactly.")
+
+    def by_value(
+        self, found: QuerySet[SuppressionRemoval], name: str, value: str
+    ) -> QuerySet[SuppressionRemoval]:
+        return found.filter(value__in=suppression.spellings(value))
+
+
+class SuppressionViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Any]):
     """Addresses that nothing is sent to, whoever they belong to."""
 
     resource = "consents"
@@ -222,5 +246,13 @@ class SuppressionViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Suppress
         """Let addresses be written to again, where their owners agree."""
         given = AddressesSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        removed = suppression.remove(given.validated_data["kind"], given.validated_data["values"])
+        wanted = given.validated_data
+        removed = suppression.remove(wanted["kind"], wanted["values"], apikit.actor(request))
         return Response(RemovedSerializer({"removed": removed}).data)
+
+    @extend_schema(responses=RemovalSerializer(many=True), filters=True)
+    @action(detail=False, filterset_class=RemovalFilters, page_order=("-id",))
+    def removals(self, request: Request) -> Response:
+        """Addresses that were taken off the list, by whom, and when; the latest first."""
+        rows = self.paginate_queryset(self.filter_queryset(SuppressionRemoval.objects.all()))
+        return self.get_paginated_response(RemovalSerializer(rows, many=True).data)

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
 from customers import adminkit, formats, identity, masking, suppression
-from customers.models import ConsentPurpose, Suppression
+from customers.models import ConsentPurpose, Suppression, SuppressionRemoval
 
 ROWS = 50  # on a page
 MAX_FILE = 20 * 1024 * 1024  # bytes
@@ -37,6 +37,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "asked": asked,
         "count": adminkit.count_rows(Suppression),
         "kinds": Suppression.Kind.choices,
+        "removals": _removals(asked) if asked else [],
         "may_add": request.user.has_perm("customers.add_suppression"),
         "may_remove": request.user.has_perm("customers.delete_suppression"),
     }
@@ -63,6 +64,11 @@ def _found(asked: str, after: str) -> QuerySet[Suppression]:
     if moment is None:
         return found
     return found.filter(TupleLessThan(Tuple("at", "kind", "value"), [moment, kind, value]))
+
+
+def _removals(asked: str) -> QuerySet[SuppressionRemoval]:
+    """The last times that an address was taken off the list."""
+    return SuppressionRemoval.objects.filter(value__in=suppression.spellings(asked))[:10]
 
 
 def _moment(text: str) -> Any:
@@ -126,7 +132,9 @@ def remove(request: HttpRequest) -> HttpResponse:
     """Take one address out of the list."""
     if not request.user.has_perm("customers.delete_suppression"):
         raise PermissionDenied
-    removed = suppression.remove(request.POST.get("kind", ""), [request.POST.get("value", "")])
+    removed = suppression.remove(
+        request.POST.get("kind", ""), [request.POST.get("value", "")], adminkit.actor(request)
+    )
     if removed:
         messages.success(request, "It may be written to again, if its owner agrees.")
     return _back()

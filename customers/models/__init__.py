@@ -6,6 +6,7 @@ from customers.models.consent import (
     ConsentChange,
     ConsentPurpose,
     Suppression,
+    SuppressionRemoval,
 )
 from customers.models.duplicates import DuplicateKey, DuplicateSearch, PossibleDuplicate
 from customers.models.erasure import Erasure, Tombstone
@@ -59,5 +60,6 @@ __all__ = [
     "PossibleDuplicate",
     "SearchEntry",
     "Suppression",
+    "SuppressionRemoval",
     "Tombstone",
 ]

@@ -117,3 +117,21 @@ class Suppression(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.value}"
+
+
+class SuppressionRemoval(models.Model):
+    """An address that was taken off the list of suppressed ones: by whom, and why it was there."""
+
+    kind = models.CharField(max_length=5, choices=Suppression.Kind)
+    value = models.TextField(db_index=True, help_text="As it stood in the list.")
+    reason = models.CharField(max_length=11, choices=Suppression.Reason)
+    source = models.TextField(help_text="Who had put it there.")
+    since = models.DateTimeField(help_text="When it had been put there.")
+    removed_by = models.TextField(help_text='For people: API key "shop", Anna.')
+    removed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value} by {self.removed_by}"

@@ -1,11 +1,11 @@
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 
 from activation import destinations, outbox, triggers, why
 from activation.models import Delivery, Destination
-from customers import clock
-from customers.models import ConsentPurpose
+from customers import clock, consent, suppression
+from customers.models import ConsentPurpose, Identifier
 from segments.models import MembershipChange
 from tests.activation import receivers
 from tests.activation.conftest import enqueue, entry, run_tasks
@@ -13,12 +13,16 @@ from tests.activation.conftest import enqueue, entry, run_tasks
 pytestmark = pytest.mark.django_db
 
 
-def code(trigger, customer):
+def ask(trigger, customer):
     trigger.refresh_from_db()
     found = why.why(trigger, customer.pk)
     assert found.code in why.CODES
     assert found.sentence.endswith(".")
-    return found.code
+    return found
+
+
+def code(trigger, customer):
+    return ask(trigger, customer).code
 
 
 @pytest.fixture
@@ -83,6 +87,72 @@ def test_retrying_breaker_disabled_dead_and_switched_off(make_receiver, make_tri
     assert code(trigger, anna) == "switched_off"
     Delivery.objects.update(dead_at=clock.now(), cancelled_at=None)
     assert code(trigger, anna) == "dead"
+
+
+@pytest.mark.parametrize(("then", "is_held"), [("hold", True), ("drop", False)])
+def test_quiet_hours_hold_or_drop(make_trigger, anna, then, is_held):
+    hours = {"quiet_from": time(0), "quiet_until": time(23, 59, 59)}
+    trigger = make_trigger(**hours, quiet_then=then)
+    enter(trigger, anna)
+    found = ask(trigger, anna)
+    assert (found.code, found.until is not None) == ("quiet", is_held)
+    assert found.delivery == Delivery.objects.get().pk
+
+
+def test_suppressed_however_the_customer_agrees(make_trigger, anna):
+    ConsentPurpose.objects.create(key="newsletter", channel="email")
+    Identifier.objects.create(kind="email", value="anna@example.com", customer=anna)
+    consent.record([consent.Decision(anna.pk, "newsletter", True, clock.now())], source="Eve")
+    suppression.add("email", ["anna@example.com"], "complaint", "Eve")
+    trigger = make_trigger(purpose="newsletter")
+    enter(trigger, anna)
+    assert code(trigger, anna) == "suppressed"
+
+
+def test_rule_that_let_many_in_is_nobodys_news(make_trigger, by_hand, anna):
+    trigger = make_trigger()
+    MembershipChange.objects.create(
+        segment=by_hand, customer=anna, entry_no=1, entered=True, at=clock.now(), cause="rule"
+    )
+    assert code(trigger, anna) == "entered_by_rule"
+
+
+def test_existing_members_are_on_their_way_and_once_pruned_forgotten(
+    make_trigger, by_hand, join, anna
+):
+    join(by_hand, anna, at=clock.now() - timedelta(days=1))
+    trigger = make_trigger(include_existing=True)
+    assert code(trigger, anna) == "on_its_way"
+    run_tasks()
+    assert code(trigger, anna) == "on_its_way"
+    Delivery.objects.all().delete()
+    assert code(trigger, anna) == "forgotten"
+
+
+def test_entry_while_the_trigger_was_off_is_not_answered_with_an_older_message(
+    receiver, make_trigger, anna
+):
+    trigger = make_trigger(receiver)
+    enter(trigger, anna)
+    run_tasks()
+    triggers.switch_off(trigger)
+    enter(trigger, anna, 2)
+    assert code(trigger, anna) == "switched_off"
+    triggers.switch_on(trigger)
+    assert code(trigger, anna) == "before_switched_on"
+
+
+def test_what_those_merged_into_her_got_is_hers_at_any_depth(receiver, make_trigger, make_customer):
+    trigger = make_trigger(receiver, at_most="once")
+    anna, browser, phone = make_customer("anna"), make_customer(), make_customer()
+    enter(trigger, phone)
+    run_tasks()
+    for absorbed, into in ((phone, browser), (browser, anna)):
+        absorbed.merged_into = into
+        absorbed.save()
+    assert code(trigger, anna) == "delivered"
+    enter(trigger, anna)
+    assert code(trigger, anna) == "capped"
 
 
 def test_not_long_enough(make_trigger, by_hand, join, anna):

@@ -36,6 +36,7 @@ SCOPES = {
     "consent-purposes/x/": {m: f"consents:{r}" for m, r in ONE.items()},
     "consents/": {m: f"consents:{r}" for m, r in (READ_WRITE | {"put": "write"}).items()},
     "suppressions/": {m: f"consents:{r}" for m, r in (READ_WRITE | {"delete": "write"}).items()},
+    "suppressions/removals/": {"get": "consents:read"},
     "customers/1/events/": {"get": "events:read"},
     "customers/1/export/": {
         "get": "customers:read events:read segments:read activation:read personal-data:read"

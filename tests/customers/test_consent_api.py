@@ -118,4 +118,6 @@ def test_addresses_are_suppressed_found_and_let_go(api):
     assert (row["value"], row["reason"]) == ("a@example.com", "complaint")
     gone = {"kind": "email", "values": ["a@example.com"]}
     assert api.delete("/api/suppressions/", gone)[1] == {"removed": 1}
+    (kept,) = api.get("/api/suppressions/removals/?value=A@example.com")[1]["results"]
+    assert (kept["value"], kept["removed_by"]) == ("a@example.com", row["source"])
     assert not Suppression.objects.exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from customers import erasure, suppression
-from customers.models import Customer, Identifier, Suppression
+from customers.models import Customer, Identifier, Suppression, SuppressionRemoval
 
 pytestmark = pytest.mark.django_db
 
@@ -28,9 +28,12 @@ def test_first_reason_stays():
 
 def test_removed_address_may_be_written_to():
     suppression.add("email", ["anna@example.com", "bea@example.com"], "manual", "Eve")
-    assert suppression.remove("email", ["Anna@example.com"]) == 1
+    assert suppression.remove("email", ["Anna@example.com"], "Bob") == 1
     both = ["anna@example.com", "bea@example.com"]
     assert suppression.suppressed("email", both) == {"bea@example.com"}
+    kept = SuppressionRemoval.objects.get()
+    assert (kept.value, kept.removed_by) == ("anna@example.com", "Bob")
+    assert (kept.reason, kept.source) == ("manual", "Eve")
 
 
 def test_many_addresses_take_few_statements(django_assert_max_num_queries):
@@ -44,11 +47,13 @@ def test_erased_person_stays_suppressed_and_unreadable():
     anna = Customer.objects.create(fields={"email": "anna@example.com", "mobile": "+41791234567"})
     Identifier.objects.create(kind="email", value="anna@work.example", customer=anna)
     addresses = ["anna@example.com", "anna@work.example"]
+    suppression.add("email", addresses, "manual", "Eve")
+    suppression.remove("email", addresses, "Bob")
     suppression.add("email", addresses, "unsubscribe", "import “anna.csv”")
     suppression.add("phone", ["+41791234567"], "manual", "Eve")
     erasure.forget([anna.pk])
-    rows = str([*Suppression.objects.values_list()])
+    rows = str([*Suppression.objects.values_list(), *SuppressionRemoval.objects.values_list()])
     assert "anna" not in rows
     assert "41791234567" not in rows
     assert suppression.suppressed("email", addresses) == {*addresses}
-    assert suppression.remove("email", addresses) == 2
+    assert suppression.remove("email", addresses, "Bob") == 2
