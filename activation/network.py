@@ -22,11 +22,17 @@ from activation import addresses
 RESOLVE_SECONDS = 5.0
 
 _WRITE_BYTES = 16 * 1024
+_MOST_READ = 1024 * 1024  # bytes of one exchange: many times what an answer's beginning may have
 _deadline: ContextVar[float] = ContextVar("deadline")
+_may_read: ContextVar[int] = ContextVar("may_read")
 
 
 class DeadlineError(httpcore2.TimeoutException):
     """The exchange as a whole took too long, though each single step may have been quick."""
+
+
+class FloodError(httpcore2.NetworkError):
+    """The receiver sent very much, and nothing that could be an answer."""
 
 
 class UnknownHostError(httpcore2.ConnectError):
@@ -44,7 +50,7 @@ def deadline(seconds: float) -> Iterator[None]:
     Raises DeadlineError when they are over.
     """
     end = time.monotonic() + seconds
-    token = _deadline.set(end)
+    token, amount = _deadline.set(end), _may_read.set(_MOST_READ)
     try:
         yield
     except httpcore2.TimeoutException as error:
@@ -53,6 +59,7 @@ def deadline(seconds: float) -> Iterator[None]:
         raise
     finally:
         _deadline.reset(token)
+        _may_read.reset(amount)
 
 
 def _left(timeout: float | None) -> float:
@@ -139,7 +146,11 @@ class _TimedStream(httpcore2.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout))
+        data = self._stream.read(max_bytes, _left(timeout))
+        _may_read.set(_may_read.get() - len(data))
+        if _may_read.get() < 0:
+            raise FloodError("it sent more than any answer needs")
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _WRITE_BYTES):

@@ -6,13 +6,14 @@ because they were started by `process.spawn`.
 """
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TypeAlias
 
@@ -39,6 +40,7 @@ class Child:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0  # to end by itself, before it is killed
     is_once: bool = False  # it is not started again after it has succeeded
+    group: str = ""  # is told to stop together with its neighbours of the same group
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     started_at: float = field(default=0.0, init=False)
     due_at: float | None = field(default=0.0, init=False)  # None: not to be started
@@ -91,17 +93,23 @@ class Supervisor:
         """Stop all children, the last first, killing those that do not go in their time."""
         for child in self._children:
             child.due_at = None
-        for child in reversed(self._children):
-            self._stop(child)
+        in_turn = reversed(self._children)
+        for _, group in itertools.groupby(in_turn, lambda child: child.group or child.name):
+            self._stop([child for child in group if child.process])
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
         while self._open_pipes and time.monotonic() < deadline:
             self._pass_on_output(0.02)
 
-    def _stop(self, child: Child) -> None:
+    def _stop(self, children: Sequence[Child]) -> None:
+        for child in children:
+            self.say(f"stopping {child.name}")
+            _send(child.process, child.stop_signal)
+        for child in children:
+            self._wait(child)
+
+    def _wait(self, child: Child) -> None:
         if child.process is None:
             return
-        self.say(f"stopping {child.name}")
-        _send(child.process, child.stop_signal)
         deadline = time.monotonic() + child.stop_seconds
         while child.process.poll() is None:
             if time.monotonic() > deadline or self._is_urgent:
@@ -219,9 +227,10 @@ class _Lines:
         return bool(data)
 
 
-def _send(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+def _send(process: "subprocess.Popen[bytes] | None", number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
+        if process:
+            process.send_signal(number)
 
 
 def _kill_session(process: "subprocess.Popen[bytes]") -> None:

@@ -151,6 +151,22 @@ def flood(handler, receiver):
         receiver.flooded += 65_536
 
 
+def flood_of_hints(handler, receiver):
+    """Announce an answer again and again, and never give it."""
+    while not receiver.over.is_set():
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000)
+
+
+def say(words):
+    """Answer with these very bytes, and hang up."""
+
+    def behave(handler, receiver):
+        handler.wfile.write(words)
+        handler.close_connection = True
+
+    return behave
+
+
 def babble(handler, receiver):
     handler.wfile.write(b"220 mail.example ESMTP ready\r\n")
     handler.close_connection = True

@@ -1,4 +1,5 @@
 import datetime
+import gzip
 import json
 import ssl
 import time
@@ -152,6 +153,73 @@ def test_flooding_receiver_is_cut_off(post, make_receiver):
     assert (answer.status, answer.text) == (200, "x" * 2048)
     assert answer.ms < 2_000
     assert receiver.flooded < 20 * 1024 * 1024  # what fits into the buffers in between
+
+
+def test_receiver_that_only_announces_an_answer_is_cut_off(post, make_receiver):
+    answer = post(make_receiver(receivers.flood_of_hints))
+    assert answer.error == "The connection broke: it sent more than any answer needs."
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\nold", "old"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok", "ok"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK + b"\r\nok", "ok"),
+        (OK + b"Content-Length: 100\r\n\r\nbroken off", "broken off"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nno chunk", ""),
+        (OK + b"Content-Length: 2\r\n\r\nok" + OK + b"\r\nand another", "ok"),
+    ],
+)
+def test_success_is_seen_in_whatever_shape(post, make_receiver, words, text):
+    answer = post(make_receiver(receivers.say(words)))
+    assert (answer.status, answer.error, answer.text) == (200, "", text)
+
+
+def test_packed_answer_is_not_unpacked(post, make_receiver):
+    bomb = gzip.compress(b"0" * 10_000_000)
+    head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    answer = post(make_receiver(receivers.say(head + bomb)))
+    assert (answer.status, answer.error) == (200, "")
+    assert len(answer.text) <= 2048
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        OK + b"X: " + b"a" * 300_000 + b"\r\n\r\n",
+        OK + b"X: a\r\n" * 50_000 + b"\r\n",
+        OK + b"X: broken off",
+        OK + b"X: \0\r\n\r\n",
+        OK + b"Content-Length: -2\r\n\r\nok",
+        OK + b"Content-Length: 2\r\nContent-Length: 9\r\n\r\nok",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 000 Nothing\r\n\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x50",
+    ],
+)
+def test_what_is_no_answer_is_a_failure(post, make_receiver, words):
+    answer = post(make_receiver(receivers.say(words)))
+    assert answer.status is None
+    assert answer.error
+
+
+@pytest.mark.parametrize(
+    ("header", "most"),
+    [
+        ("9" * 400, 10**9),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 10**12),
+        ("Mon, 01 Jan 0001 00:00:00 +2300", 0),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2029 00:00:00 +999999999999999999999999", None),
+    ],
+)
+def test_absurd_retry_after_is_no_fault(post, make_receiver, header, most):
+    found = post(make_receiver(receivers.answer(429, Retry_After=header))).retry_after
+    assert found is None if most is None else found <= most
 
 
 def test_receiver_that_hangs_up_is_a_failure(post, make_receiver):

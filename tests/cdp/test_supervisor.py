@@ -148,6 +148,17 @@ def test_children_are_stopped_in_the_opposite_order(boss, out):
     assert farewells == ["web", "queue", "database"]
 
 
+def test_children_of_a_group_are_told_to_stop_together(boss, out):
+    words = shell("trap 'echo bye; exit' TERM; echo on; sleep 60 & wait")
+    for name, group in (("queue", "clusters"), ("sending", "clusters"), ("web", "")):
+        boss.add(Child(name, words, group=group))
+    run_until(boss, lambda: out.getvalue().count("on\n") == 3)
+    lines = [line for line in out.getvalue().splitlines() if "stopping" in line or "bye" in line]
+    assert [line.split()[0] for line in lines[:2]] == ["up", "web"]
+    assert [line.split()[-1] for line in lines[2:4]] == ["sending", "queue"]
+    assert {line.split()[0] for line in lines[4:]} == {"queue", "sending"}
+
+
 def test_child_that_will_not_stop_is_killed_in_time(boss, out):
     boss.add(
         Child("web", shell("trap '' TERM; echo on; while :; do sleep 1; done"), stop_seconds=0.3)

@@ -88,8 +88,8 @@ def _set_up() -> _Entry:
 
 
 def _start_children(boss: supervisor.Supervisor, listener: socket.socket) -> None:
-    boss.add(Child("queue", _manage("qcluster")))
-    boss.add(Child("sending", _manage("qcluster", cluster=wakeups.CLUSTER)))
+    boss.add(Child("queue", _manage("qcluster"), group="clusters"))
+    boss.add(Child("sending", _manage("qcluster", cluster=wakeups.CLUSTER), group="clusters"))
     boss.add(Child("pipeline", _manage("run_pipeline")))
     boss.add(Child("web", _manage("run_web", "--fd", str(listener.fileno()), keep_open=listener)))
 
