@@ -499,7 +499,7 @@ def test_worker_killed_between_sending_and_noting_loses_and_doubles_nothing(
     slow = make_receiver(receivers.slowly(60))
     (hit,) = enter(make_trigger(slow, make_by_hand()))
     worker = subprocess.Popen([sys.executable, "-c", _WORKER], env=_same_database())
-    slow.wait_for(1, seconds=30)
+    slow.wait_for(1, seconds=150)
     worker.kill()
     worker.wait()
     OrmQ.objects.all().delete()

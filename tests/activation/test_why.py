@@ -118,13 +118,13 @@ def test_rule_that_let_many_in_is_nobodys_news(make_trigger, by_hand, anna):
 
 
 def test_existing_members_are_on_their_way_and_once_pruned_forgotten(
-    make_trigger, by_hand, join, anna
+    receiver, make_trigger, by_hand, join, anna
 ):
     join(by_hand, anna, at=clock.now() - timedelta(days=1))
-    trigger = make_trigger(include_existing=True)
+    trigger = make_trigger(receiver, include_existing=True)
     assert code(trigger, anna) == "on_its_way"
     run_tasks()
-    assert code(trigger, anna) == "on_its_way"
+    assert code(trigger, anna) == "delivered"
     Delivery.objects.all().delete()
     assert code(trigger, anna) == "forgotten"
 
