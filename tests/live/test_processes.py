@@ -110,9 +110,9 @@ TAKEN = "SELECT FROM django_q_ormq WHERE key = 'cdp' AND lock > now() + interval
 def test_message_goes_out_while_every_other_worker_is_held(product, select):
     workers = settings.Q_CLUSTER["workers"]
     receiver = Receiver()
-    product.manage("shell", "-c", PREPARED.format(url=receiver.url, tasks=workers))
-    wait_for(lambda: len(select(product, TAKEN)) == workers, 30, "all workers at work")
     key = product.manage("create_api_key", "tests")
+    product.manage("shell", "-c", PREPARED.format(url=receiver.url, tasks=workers))
+    wait_for(lambda: len(select(product, TAKEN)) == workers, "all workers at work")
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     for path, body in (
         ("customers/", {"customer_id": "anna"}),
@@ -121,7 +121,7 @@ def test_message_goes_out_while_every_other_worker_is_held(product, select):
         asked = request.Request(f"{product.url}/api/{path}", json.dumps(body).encode(), headers)
         with request.urlopen(asked, timeout=30):
             pass
-    receiver.wait_for(1, seconds=40)
+    receiver.wait_for(1, seconds=60)
     assert len(select(product, TAKEN)) == workers, "they should still have been at work"
     receiver.close()
     with psycopg.connect(embedded.url(product.data_dir), autocommit=True) as connection:
