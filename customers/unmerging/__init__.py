@@ -230,11 +230,16 @@ def _with_values(kept: Customer, base: Mapping[str, Any], split: Split) -> Split
     going: dict[str, Any] = dict(base)
     staying: dict[str, Any] = {}
     told: set[str] = set()
+    from_staying: dict[str, bool] = {}  # whether a change that stays gave the present value
     for _, goes, text in rows:
         values = {name: new for name, (_, new) in exact.loads(text).items()}
         (going if goes else staying).update(values)
         told |= values.keys() if goes else set()
-    kept_fields = {**kept.fields, **{name: staying.get(name) for name in told}}
+        for name, value in values.items():
+            if value == kept.fields.get(name):
+                from_staying[name] = not goes
+    lost = {name for name in told if not from_staying.get(name)}
+    kept_fields = {**kept.fields, **{name: staying.get(name) for name in lost}}
     return replace(
         split,
         change_ids=tuple(change_id for change_id, goes, _ in rows if goes),

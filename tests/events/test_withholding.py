@@ -2,8 +2,9 @@
 
 import pytest
 
+from cdp import identities
 from customers import fields
-from customers.models import Customer
+from customers.models import Customer, Merge
 from events import quarantine
 from events.models import Quarantine
 from tests.events.reading import reasons
@@ -97,3 +98,13 @@ def test_what_a_server_told_of_a_device_enters_by_a_merge(tell, send, take_in, m
     tell({**identify(), "anonymousId": "a1"})
     ann.refresh_from_db()
     assert ann.fields == {"plan": "free"}
+
+
+def test_undoing_another_merge_does_not_let_the_value_of_a_device_in(tell, ann):
+    tell({"type": "identify", "anonymousId": "a1", "traits": {"plan": "silver"}})
+    fields.set_values({ann.pk: {"plan": "gold+"}}, source="Anna")
+    tell({"type": "identify", "anonymousId": "evil", "traits": {"plan": "free"}})
+    tell({**identify(), "anonymousId": "a1"}, {**identify(), "anonymousId": "evil"})
+    identities.undo(Merge.objects.order_by("id").first(), by="Anna")
+    ann.refresh_from_db()
+    assert ann.fields == {"plan": "gold+"}
