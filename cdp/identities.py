@@ -1,15 +1,19 @@
 """Joining two customers, and separating them again, on every floor."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.db import transaction
 
+from cdp import sql
 from customers import merging, unmerging
 from customers.matching import Key
 from customers.models import Customer, Merge
 from customers.unmerging import Split
 from events import rehoming, sources
+
+# Seconds that a statement may take: a hundred thousand events move in about seven.
+PATIENCE: Final = 300
 
 
 class ValueMove(NamedTuple):
@@ -64,6 +68,7 @@ def undo(merge: Merge, *, by: str) -> Split:
 
     Raises `unmerging.CannotSeparateError`.
     """
+    sql.allow_seconds(PATIENCE)
     return _follow(unmerging.undo(merge, by))
 
 
@@ -73,6 +78,7 @@ def detach(customer_id: int, key: Key, *, by: str) -> Split:
 
     Raises `unmerging.CannotSeparateError`.
     """
+    sql.allow_seconds(PATIENCE)
     return _follow(unmerging.detach(customer_id, key, by))
 
 
@@ -85,6 +91,7 @@ def _follow(split: Split) -> Split:
 @transaction.atomic
 def join(one: Customer, other: Customer, *, by: str) -> Merge:
     """Make two customers one. Raises `merging.CannotJoinError`."""
+    sql.allow_seconds(PATIENCE)
     merged = merging.join(one.pk, other.pk, by, sources.protective_origins)
     rehoming.follow(merged)
     ((absorbed_id, survivor_id),) = merged.items()

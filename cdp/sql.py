@@ -9,6 +9,18 @@ from django.db import connection
 _QUEUE_LOCK = 7_103_001
 
 
+def allow_seconds(seconds: int) -> None:
+    """Let each statement of the transaction take and wait so long, whatever the session allows."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT set_config('statement_timeout', %(most)s, true),
+                   set_config('lock_timeout', %(most)s, true)
+            """,
+            {"most": f"{seconds}s"},
+        )
+
+
 def lock_queue_alone(cluster: str) -> bool:
     """Take the lock of a cluster for this session alone; say whether nobody else held it."""
     with connection.cursor() as cursor:
