@@ -53,6 +53,8 @@ SALT_KEY = env.list("CDP_SALT_KEY", default=[SECRET_KEY])
 
 # Of "email" and "phone" those whose shared value makes two profiles one; other kinds always do.
 TRUSTED_IDENTIFIERS = env.list("CDP_TRUSTED_IDENTIFIERS", default=[])
+# Kinds of ours that several people share: they join no profiles.
+SHARED_IDENTIFIERS = env.list("CDP_SHARED_IDENTIFIERS", default=[])
 # How many identifiers of a kind one profile takes: anonymous_id=1000,loyalty=3.
 IDENTIFIER_LIMITS = {"anonymous_id": 1_000, "email": 100, "phone": 100} | env.dict(
     "CDP_IDENTIFIER_LIMITS", {"value": int}, default={}

@@ -193,7 +193,7 @@ def _match(
     }
     matcher = Matcher(
         {key: known[owner_id] for key, owner_id in stored.owner_ids.items()},
-        SHARED - {*settings.TRUSTED_IDENTIFIERS},
+        SHARED.union(settings.SHARED_IDENTIFIERS) - {*settings.TRUSTED_IDENTIFIERS},
         frozenset(map(frozenset, apart)),
         settings.IDENTIFIER_LIMITS,
     )

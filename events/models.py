@@ -264,10 +264,20 @@ class Quarantine(models.Model):
     message = models.TextField(help_text="For people.")
     body = models.TextField(help_text="The event as JSON, as far as it could be read.")
     replayed_at = models.DateTimeField(null=True)
+    digest = models.BigIntegerField(
+        null=True, editable=False, help_text="Of its content: a copy of it is left out."
+    )
 
     class Meta:
         ordering = ["-id"]
         verbose_name = "rejected event"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "digest"],
+                condition=Q(replayed_at__isnull=True),
+                name="quarantine_once",
+            )
+        ]
         indexes = [
             models.Index("id", condition=Q(replayed_at__isnull=True), name="quarantine_open"),
         ]

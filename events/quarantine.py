@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from django.db import transaction
@@ -37,9 +38,22 @@ def reject(raw: Any, envelope: Envelope, code: str, message: str) -> Rejected:
 
 
 def add(rejected: Sequence[Rejected]) -> None:
-    """Set these events aside, for people to see, in the caller's transaction."""
+    """Set these events aside, for people to see, in the caller's transaction.
+
+    One that is there already and names the same messageId is a copy, and left out.
+    """
     if rejected:
-        sql.insert_quarantined([(*row[:5], _written(row.event)) for row in rejected])
+        rows = [(*row[:5], _written(row.event), _digest(row)) for row in rejected]
+        sql.insert_quarantined(rows)
+
+
+def _digest(row: Rejected) -> int | None:
+    """Return what copies of an event have in common; None where they cannot be told from others."""
+    if not isinstance(row.event, dict) or not row.event.get("messageId"):
+        return None
+    event = {name: value for name, value in row.event.items() if name != "sentAt"}
+    content = payload.write(payload.scrub([row.call, row.code, event]))
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), signed=True)
 
 
 def _written(event: Any) -> str:

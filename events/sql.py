@@ -436,14 +436,20 @@ def insert_discovered(rows: Sequence[tuple[str, int, str, str]], at_most: int) -
 
 
 def insert_quarantined(rows: Sequence[tuple[Any, ...]]) -> None:
-    """Set aside (source id, received_at, call, code, message, body)."""
+    """Set aside (source id, received_at, call, code, message, body, digest).
+
+    One that waits with the same digest is there already; null is nothing's digest.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO events_quarantine (source_id, received_at, call, code, message, body)
+            INSERT INTO events_quarantine
+                (source_id, received_at, call, code, message, body, digest)
             SELECT * FROM unnest(
-                %s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[]
+                %s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[],
+                %s::bigint[]
             )
+            ON CONFLICT DO NOTHING
             """,
             [list(column) for column in zip(*rows, strict=True)],
         )

@@ -138,6 +138,15 @@ def test_two_profiles_with_too_many_of_a_kind_together_stay_two(settings):
     assert (owner("a1").pk, owner("e2").pk) == (one, other)
 
 
+def test_kind_that_people_share_joins_nobody(settings):
+    settings.SHARED_IDENTIFIERS = ["household"]
+    key = ("household", "h1")
+    people = [Person(((KINDS[word[0]], word), key), None, "") for word in ("a1", "a2")]
+    with transaction.atomic():
+        assert len({*identity.resolve(people).customer_ids}) == 2
+        assert identity.resolve([Person((key,))]).customer_ids == [owner("a1").pk]
+
+
 def test_word_of_the_workspace_names_nobody(settings):
     settings.NEVER_IDENTIFIERS = {"kiosk-7"}
     assert identity.normalise("anonymous_id", " Kiosk-7") is None

@@ -54,6 +54,18 @@ def test_what_is_still_bad_comes_back(send, take_in):
     assert reasons() == ["no_name", "no_name"]
 
 
+def test_bad_event_sent_again_is_set_aside_once_but_two_alike_are_two(send, take_in):
+    named = {"type": "track", "userId": "u1", "messageId": "m1"}
+    nameless = {"type": "track", "userId": "u1"}
+    for sent_at in ("2026-01-31T12:30:00Z", "2026-01-31T12:31:00Z"):
+        send("/v1/batch", {"batch": [named, nameless, nameless], "sentAt": sent_at})
+        take_in()
+    assert Quarantine.objects.count() == 1 + 4
+    quarantine.replay(Quarantine.objects.values_list("pk", flat=True))
+    take_in()
+    assert Quarantine.objects.filter(replayed_at=None).count() == 1 + 4
+
+
 def test_replaying_twice_does_it_once(send, take_in):
     send("/v1/track", TRACK | {"event": ""})
     take_in()
