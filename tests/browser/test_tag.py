@@ -263,7 +263,7 @@ def test_odd_calls_harm_neither_the_site_nor_what_follows(page, site):
         for (let n = 0; n < 4; n++) cdp.track("Chinese " + n, {text: "長".repeat(12000)});
         cdp.track("Last");
     }""")
-    wait_for(page, lambda: "Last" in site.names())
+    wait_for(page, lambda: "Last" in site.names(), seconds=60)
     wanted = ["No options", "Long", *(f"Chinese {n}" for n in range(4)), "Last"]
     assert [name for name in site.names() if name != "page"] == wanted
 
