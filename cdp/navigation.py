@@ -58,6 +58,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "segments.view_segment",
             ),
             Entry(
+                "Possible duplicates",
+                "join_inner",
+                "admin:customers_possibleduplicate_changelist",
+                "customers.view_customer",
+            ),
+            Entry(
                 "Imports",
                 "upload_file",
                 "admin:customers_import_changelist",
@@ -105,16 +111,16 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "events.view_eventname",
             ),
             Entry(
-                "Possible duplicates",
-                "group",
-                "admin:customers_possibleduplicate_changelist",
-                "customers.view_customer",
-            ),
-            Entry(
                 "Consents",
                 "verified_user",
                 "admin:customers_consentpurpose_changelist",
                 "customers.view_consentpurpose",
+            ),
+            Entry(
+                "Suppression list",
+                "block",
+                "admin:customers_suppressions",
+                "customers.view_suppression",
             ),
             Entry("Live events", "sensors", "admin:events_eventname_live", "events.view_eventname"),
             Entry("Sources", "input", "admin:events_source_changelist", "events.view_source"),

@@ -6,6 +6,7 @@ Whoever may write a task may run any code of the server, so nobody writes one he
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -79,6 +80,7 @@ class WorkAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        adminkit.note_way(request, "Background work")
         return super().changelist_view(request, {"parts": state(), **(extra_context or {})})
 
 
@@ -86,7 +88,7 @@ class WorkAdmin(ReadOnlyAdmin):
 class WaitingAdmin(WorkAdmin):
     """Tasks in the queue."""
 
-    list_display = ("what", "waiting", "due")
+    list_display = ("what", "waiting", "since")
     list_display_links = None
     ordering = ("id",)
     empty = Empty("task_alt", "Nothing waits", "Imports and messages stand here until they begin.")
@@ -97,12 +99,13 @@ class WaitingAdmin(WorkAdmin):
 
     @admin.display(description="State")
     def waiting(self, row: OrmQ) -> SafeString:
-        is_taken = bool(row.lock and row.lock > timezone.now() - timedelta(minutes=5))
-        return adminkit.badge("Running", "accent") if is_taken else adminkit.badge("Waiting")
+        return adminkit.badge("Running", "accent") if _runs(row) else adminkit.badge("Waiting")
 
-    @admin.display(description="Taken")
-    def due(self, row: OrmQ) -> SafeString | str:
-        return adminkit.when(row.lock)
+    @admin.display(description="Since")
+    def since(self, row: OrmQ) -> SafeString | str:
+        if not _runs(row):
+            return adminkit.when(row.lock)
+        return adminkit.when(row.lock - timedelta(seconds=settings.Q_CLUSTER["retry"]))
 
 
 @admin.register(Failure)
@@ -169,6 +172,11 @@ class ScheduledAdmin(WorkAdmin):
     @admin.display(description="Next")
     def next(self, row: Schedule) -> SafeString | str:
         return adminkit.when(row.next_run)
+
+
+def _runs(row: OrmQ) -> bool:
+    """Say whether a worker has it: then its lock is when another one may take it."""
+    return bool(row.lock and row.lock > timezone.now())
 
 
 def _words(path: str) -> str:

@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -46,6 +46,13 @@ class Use(NamedTuple):
     href: str
     icon: str = ""
     acts: bool = False
+
+
+class Crumb(NamedTuple):
+    """A step on the way to a page, as its header shows it; the page itself leads nowhere."""
+
+    text: str
+    href: str = ""
 
 
 class Empty(NamedTuple):
@@ -86,6 +93,8 @@ class ProductAdmin(ModelAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
         """Leave one button to save with, instead of three."""
         context |= {"show_save_and_continue": False, "show_save_and_add_another": False}
+        original = context.get("original")
+        note_way(request, _act(context["title"], original), self.model, original)
         return super().render_change_form(request, context, **options)
 
 
@@ -173,6 +182,7 @@ def page(
     `model` puts its list into the breadcrumb, `original` that row after it; `template` extends
     components/page.html. Wrap the view in `admin.site.admin_view` and check permissions yourself.
     """
+    note_way(request, title, model, original)
     everything = {
         **admin.site.each_context(request),
         "title": title,
@@ -182,6 +192,48 @@ def page(
     }
     request.current_app = admin.site.name
     return TemplateResponse(request, template, everything)
+
+
+def note_way(
+    request: HttpRequest,
+    title: str,
+    model: type[models.Model] | None = None,
+    original: models.Model | None = None,
+) -> None:
+    """Leave for the header the way to a page: its list, its row, and what one does there."""
+    way = []
+    shown = original or model
+    if shown is not None:
+        way.append(Crumb(_capital(shown._meta.verbose_name_plural), _url_of(shown, "changelist")))
+    if original is not None:
+        way.append(Crumb(str(original), row_url(original)))
+    if not way or title not in (way[-1].text, str(original)):
+        way.append(Crumb(title))
+    request.cdp_way = way  # type: ignore[attr-defined]
+
+
+def _act(title: object, original: models.Model | None) -> str:
+    """Name what a form does: to edit is apart only from a page that shows."""
+    if original is None:
+        return str(title)
+    return str(original) if row_url(original).endswith("/change/") else "Edit"
+
+
+def row_url(row: models.Model) -> str:
+    """Return the address of the page that shows a row, or else of the form that edits it."""
+    pages = (_url_of(row, name, row.pk) for name in ("profile", "page", "change"))
+    return next(filter(None, pages), "")
+
+
+def _url_of(row: models.Model | type[models.Model], page: str, *args: object) -> str:
+    try:
+        return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{page}", args=args)
+    except NoReverseMatch:
+        return ""
+
+
+def _capital(text: object) -> str:
+    return str(text)[:1].upper() + str(text)[1:]
 
 
 def stacked(first: object, second: object = "") -> SafeString:

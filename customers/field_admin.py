@@ -62,7 +62,7 @@ class CustomerFieldAdmin(ProductAdmin):
             example = reverse("admin:customers_import_example", args=[ImportKind.CUSTOMER_FIELDS])
             upload = reverse("admin:customers_import_add")
             buttons[:0] = [
-                Button("Download example", example, "download", is_minor=True),
+                Button("Download example", example, "description", is_minor=True),
                 Button("Upload values (CSV)", upload, "upload_file"),
             ]
         return buttons

@@ -1,6 +1,7 @@
 """Every page of the admin: it opens, for whom it may, in few queries, and says what it should."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
 
 from cdp import figures, navigation, roles
 from cdp.models import ApiKey
@@ -117,6 +121,32 @@ def test_one_line_of_the_sidebar_is_marked(staff, make_source):
 def test_empty_list_offers_what_its_header_offers(staff):
     page = staff.get("/admin/segments/segment/").content.decode()
     assert page.count('href="/admin/segments/segment/add/"') == 2
+
+
+def way_of(page):
+    """The steps in the header of a page."""
+    header = page.content.decode().partition("<h1")[2].partition("</h1>")[0]
+    return [text.strip() for text in re.findall(r"<(?:a|span)[^>]*title=[^>]*>([^<]*)<", header)]
+
+
+def test_header_says_where_one_is_and_sidebar_marks_one_entry(staff, make_customer):
+    anna = make_customer("A1", fields={"firstName": "Anna"})
+    for path, way, entry in (
+        (f"customer/{anna.pk}/", ["Customers", "Anna"], "Customers"),
+        (f"customer/{anna.pk}/change/", ["Customers", "Anna", "Edit"], "Customers"),
+        (f"customer/{anna.pk}/delete/", ["Customers", "Anna", "Erase a customer"], "Customers"),
+        ("customer/add/", ["Customers", "Add customer"], "Customers"),
+        ("import/add/", ["Imports", "Import a file"], "Imports"),
+        ("consentpurpose/suppressions/", ["Suppression list"], "Suppression list"),
+    ):
+        page = staff.get(f"/admin/customers/{path}")
+        active = [
+            item["title"]
+            for group in page.context["sidebar_navigation"]
+            for item in group["items"]
+            if item["active"]
+        ]
+        assert (way_of(page), active) == (way, [entry])
 
 
 def test_viewer_sees_customers_but_no_setup(member):
@@ -556,6 +586,19 @@ def test_new_user_may_sign_in_with_the_chosen_role(staff):
     tom = User.objects.get(username="tom")
     assert tom.is_staff
     assert [*tom.groups.all()] == [role]
+
+
+def test_waiting_task_is_not_said_to_run(staff):
+    now = timezone.now()
+    taken, waiting = now + timedelta(minutes=5), now - timedelta(seconds=20)
+    OrmQ.objects.create(key="cdp", payload=SignedPackage.dumps({"func": "a.b"}), lock=taken)
+    assert badges_of(staff.get("/admin/django_q/ormq/")) == ["Running"]
+    OrmQ.objects.update(lock=waiting)
+    assert badges_of(staff.get("/admin/django_q/ormq/")) == ["Waiting"]
+
+
+def badges_of(page):
+    return re.findall(r'class="cdp-badge[^"]*">(Running|Waiting)<', page.content.decode())
 
 
 def test_nobody_can_make_a_task(staff):

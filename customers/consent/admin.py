@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
 from customers import adminkit, consent, formats
-from customers.adminkit import Button, Empty, ProductAdmin, Use
+from customers.adminkit import Empty, ProductAdmin, Use
 from customers.consent import purposes, suppression_pages
 from customers.models import ConsentPurpose
 
@@ -65,13 +65,6 @@ class ConsentPurposeAdmin(ProductAdmin):
         "A purpose is something customers are asked to agree to, such as a newsletter. It also "
         "comes to be by itself with the first decision that a website, a program or a file sends.",
     )
-
-    def header_buttons(self, request: HttpRequest) -> list[Button]:
-        buttons = super().header_buttons(request)
-        if request.user.has_perm("customers.view_suppression"):
-            href = reverse("admin:customers_suppressions")
-            buttons.insert(0, Button("Suppression list", href, "block"))
-        return buttons
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
 from customers import adminkit, formats, identity, masking, suppression
-from customers.models import ConsentPurpose, Suppression, SuppressionRemoval
+from customers.models import Suppression, SuppressionRemoval
 
 ROWS = 50  # on a page
 MAX_FILE = 20 * 1024 * 1024  # bytes
@@ -41,13 +41,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "may_add": request.user.has_perm("customers.add_suppression"),
         "may_remove": request.user.has_perm("customers.delete_suppression"),
     }
-    return adminkit.page(
-        request,
-        "customers/suppressions.html",
-        context,
-        title="Suppression list",
-        model=ConsentPurpose,
-    )
+    return adminkit.page(request, "customers/suppressions.html", context, title="Suppression list")
 
 
 def _is_hash(row: Suppression) -> bool:
