@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -15,8 +15,10 @@ from django.views.decorators.http import require_POST
 from cdp import (
     audience,
     consent_pages,
+    customer_triggers,
     duplicates,
     erasure,
+    export,
     identity_pages,
     profile,
     segment_pages,
@@ -25,7 +27,7 @@ from cdp import (
     work,
 )
 from cdp.exports import pages as export_pages
-from customers import adminkit, changes, customer_list, field_page, filters
+from customers import adminkit, changes, customer_list, field_page, filters, masking
 from customers.admin import CustomerAdmin, SelectFilter
 from customers.adminkit import Use
 from customers.customer_list import Chip
@@ -101,6 +103,13 @@ class CustomerPages(CustomerAdmin):
             ),
             path(
                 "<int:customer_id>/consent/", wrap(self.consent), name="customers_customer_consent"
+            ),
+            path("<int:customer_id>/why/", wrap(self.why), name="customers_customer_why"),
+            path("<int:customer_id>/test/", wrap(self.test), name="customers_customer_test"),
+            path(
+                "<int:customer_id>/everything.json",
+                wrap(self.everything),
+                name="customers_customer_everything",
             ),
             path("<int:customer_id>/join/", wrap(self.join), name="customers_customer_join"),
             path("<int:customer_id>/detach/", wrap(self.detach), name="customers_customer_detach"),
@@ -205,11 +214,13 @@ class CustomerPages(CustomerAdmin):
             "identities": profile.identities(customer),
             "merges": identity_pages.history(customer),
             **consent_pages.of_customer(request, customer),
+            **customer_triggers.offered(request),
             "event_types": profile.event_types(customer),
             "page": timeline.page(customer.pk),
             "may_change": self.has_change_permission(request, customer),
             "may_add_to_segment": self.has_segment_permission(request),
             "may_erase": self.has_delete_permission(request),
+            "may_fetch": _may_fetch(request),
         }
         return adminkit.page(
             request,
@@ -245,6 +256,22 @@ class CustomerPages(CustomerAdmin):
     def consent(self, request: HttpRequest, customer_id: int) -> HttpResponse:
         return consent_pages.decide(request, self._changeable(request, customer_id))
 
+    def why(self, request: HttpRequest, customer_id: int) -> HttpResponse:
+        return customer_triggers.ask(request, self._customer(request, customer_id))
+
+    @method_decorator(require_POST)
+    def test(self, request: HttpRequest, customer_id: int) -> HttpResponse:
+        return customer_triggers.test(request, self._customer(request, customer_id))
+
+    def everything(self, request: HttpRequest, customer_id: int) -> StreamingHttpResponse:
+        """Send a file of all that is known of a customer, to those who may export and see it."""
+        customer = self._customer(request, customer_id)
+        if not _may_fetch(request):
+            raise PermissionDenied
+        answer = StreamingHttpResponse(export.person(customer), content_type="application/json")
+        answer["Content-Disposition"] = f'attachment; filename="customer-{customer.pk}.json"'
+        return answer
+
     def join(self, request: HttpRequest, customer_id: int) -> HttpResponse:
         return identity_pages.join(request, self._changeable(request, customer_id))
 
@@ -256,6 +283,11 @@ class CustomerPages(CustomerAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Customer | None = None) -> bool:
         return bool(request.user.has_perm("customers.delete_customer"))
+
+    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+        """Leave erasing to the profile: it is no part of editing."""
+        context["show_delete"] = False
+        return super().render_change_form(request, context, **options)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -300,6 +332,11 @@ class CustomerPages(CustomerAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         return get_object_or_404(Customer, pk=customer_id)
+
+
+def _may_fetch(request: HttpRequest) -> bool:
+    """Say whether all of a customer may be taken away: nothing of it is masked."""
+    return bool(request.user.has_perm("cdp.add_export")) and masking.current().is_clear
 
 
 def _may_save(request: HttpRequest) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 
 from activation.models import Delivery
 from customers import masking
@@ -181,6 +182,7 @@ def _membership(row: MembershipChange) -> Entry:
         f"{'Entered' if row.entered else 'Left'} “{row.segment}”",
         tone="accent",
         note=f"because of {row.get_cause_display()}",
+        href=reverse("admin:segments_segment_page", args=[row.segment_id]),
     )
 
 
@@ -193,7 +195,11 @@ def _delivery(row: Delivery) -> Entry:
     elif row.cancelled_at:
         icon, tone, note = "cancel_schedule_send", "", f"not sent: {row.last_error or 'cancelled'}"
     test = "Test of trigger" if row.is_test else "Trigger"
-    return Entry(row.created_at, _DELIVERY, row.id, icon, f"{test} “{row.trigger}”", tone, note)
+    title, href = (
+        f"{test} “{row.trigger}”",
+        reverse("admin:activation_delivery_page", args=[row.id]),
+    )
+    return Entry(row.created_at, _DELIVERY, row.id, icon, title, tone, note, href=href)
 
 
 def _merge(row: Merge) -> Entry:

@@ -6,13 +6,13 @@ Whoever may write a task may run any code of the server, so nobody writes one he
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django_q import admin as registered_by_django_q
+from django_q.conf import Conf
 from django_q.models import Failure, OrmQ, Schedule, Success
 from django_q.tasks import async_task
 
@@ -105,7 +105,7 @@ class WaitingAdmin(WorkAdmin):
     def since(self, row: OrmQ) -> SafeString | str:
         if not _runs(row):
             return adminkit.when(row.lock)
-        return adminkit.when(row.lock - timedelta(seconds=settings.Q_CLUSTER["retry"]))
+        return adminkit.when(row.lock - timedelta(seconds=Conf.RETRY))
 
 
 @admin.register(Failure)

@@ -130,6 +130,16 @@
     dialog.showModal();
   }
 
+  /* A menu closes as menus do: by a click elsewhere, or by Escape. */
+  function closeMenus(event) {
+    if (event.type === "keydown" && event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll(".cdp-menu[open]")) {
+      if (event.type === "click" && menu.contains(event.target)) continue;
+      menu.open = false;
+      if (event.type === "keydown") menu.querySelector("summary").focus();
+    }
+  }
+
   /* A key is made from the name until somebody types one. */
   function fillKey(event) {
     const input = event.target;
@@ -169,6 +179,8 @@
   document.addEventListener("click", openRow);
   document.addEventListener("click", copy);
   document.addEventListener("click", openDialog);
+  document.addEventListener("click", closeMenus);
+  document.addEventListener("keydown", closeMenus);
   document.addEventListener("input", fillKey);
   document.addEventListener("submit", confirmSubmit);
 
