@@ -60,8 +60,12 @@ class ChooseForm(forms.Form):
 
     kind = forms.CharField()
     file = forms.FileField(label="File")
-    numbers = forms.ChoiceField(label="Numbers look like", choices=[_FIND_OUT, *_NUMBER_CHOICES])
-    dates = forms.ChoiceField(label="Dates look like", choices=[_FIND_OUT, *_DATE_CHOICES])
+    numbers = forms.ChoiceField(
+        label="Numbers look like", choices=[_FIND_OUT, *_NUMBER_CHOICES], required=False
+    )
+    dates = forms.ChoiceField(
+        label="Dates look like", choices=[_FIND_OUT, *_DATE_CHOICES], required=False
+    )
     delimiter = forms.ChoiceField(
         label="Columns are separated by",
         choices=[("", "find out"), *DELIMITERS.items()],
@@ -89,7 +93,7 @@ class ChooseForm(forms.Form):
 
     def options(self, *, has_source: bool) -> dict[str, Any]:
         """Return what was chosen as the options of an import."""
-        chosen = {name: self.cleaned_data[name] for name in ("numbers", "dates")}
+        chosen = {name: self.cleaned_data[name] or AUTO for name in ("numbers", "dates")}
         chosen |= {
             name: self.cleaned_data[name]
             for name in ("delimiter", "encoding")
@@ -308,6 +312,8 @@ class ImportAdmin(ProductAdmin):
                 self.kinds[run.kind].check_again(run.pk, _chosen(request, run, mapping))
         except (imports.StateError, imports.OptionError) as error:
             messages.warning(request, str(error))
+        except imports.FileError as error:
+            messages.error(request, f"It cannot be read like that: {error}")
         return self._go_to(run)
 
     def _map_names(self, request: HttpRequest, run: Import) -> dict[str, str | None]:
@@ -353,7 +359,10 @@ class ImportAdmin(ProductAdmin):
             "known_customers": run.summary.get("customers", {}).get("known", {}).get("count", 0),
             "number_choices": _NUMBER_CHOICES,
             "date_choices": _DATE_CHOICES,
-            "delimiter": DELIMITERS.get(run.format.get("delimiter", ""), ""),
+            "delimiter_choices": DELIMITERS.items(),
+            "encoding_choices": _encodings(run),
+            "encoding": imports.codec(run.format["encoding"]) if run.format else "",
+            "left_out": run.summary.get("warnings", {}).get("erased", {}).get("count", 0),
             "doubts": run.format.get("doubts", {}),
             "has_errors": run.rows_failed > 0,
             "earlier": imports.earlier(run) if run.state == ImportState.CHECKED else None,
@@ -379,13 +388,19 @@ class ImportAdmin(ProductAdmin):
 def _chosen(request: HttpRequest, run: Import, mapping: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the options of the import with what the form of step 2 says."""
     chosen: dict[str, Any] = {**run.options}
-    for name in ("numbers", "dates", "empty"):
+    for name in ("numbers", "dates", "empty", "delimiter", "encoding"):
         if name in request.POST:
             chosen[name] = request.POST[name]
     if run.kind == ImportKind.CUSTOMER_FIELDS:
         chosen["create_missing"] = "create_missing" in request.POST
         chosen["fields"] = mapping
     return chosen
+
+
+def _encodings(run: Import) -> list[tuple[str, str]]:
+    """The encodings that a file may be read in once it is kept; UTF-16 has no other."""
+    is_wide = run.format.get("encoding") == ENCODINGS["utf-16"]
+    return [one for one in ENCODINGS.items() if (one[0] == "utf-16") == is_wide]
 
 
 def _unknown_names(run: Import) -> list[str]:

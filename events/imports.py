@@ -107,10 +107,14 @@ def create(
     run = Import(
         kind=ImportKind.EVENTS, app="events", file_name=name, options=given, created_by=created_by
     )
-    wanted = ["event", "eventname"]
-    if read.event or read.columns:
-        wanted = [*COLUMNS, *(plain(name) for name in read.columns)]
-    return receiving.receive(run, file, wanted, partial(_describe, read))
+    return receiving.receive(run, file, _wanted(read), partial(_describe, read))
+
+
+def _wanted(options: EventOptions) -> list[str]:
+    """Name the columns of which a file must have one."""
+    if options.event or options.columns:
+        return [*COLUMNS, *(plain(name) for name in options.columns)]
+    return ["event", "eventname"]
 
 
 def start_check(import_id: int) -> None:
@@ -121,10 +125,15 @@ def start_check(import_id: int) -> None:
 def start_check_again(import_id: int, options: Mapping[str, Any]) -> None:
     """Let the queue check a file once more, with other options.
 
-    Raises `OptionError`, and `StateError` unless the file was checked and waits to be imported.
+    Raises `OptionError`, `FileError` if it cannot be read so, and `StateError` unless the file was
+    checked and waits to be imported.
     """
-    EventOptions.read(options)
-    running.start_again(import_id, options)
+    read = EventOptions.read(options)
+
+    def read_again(run: Import) -> None:
+        receiving.read_again(run, _wanted(read), partial(_describe, read))
+
+    running.start_again(import_id, options, read_again)
 
 
 def start_apply(import_id: int) -> None:

@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.db import transaction
 from django.db.models import QuerySet
@@ -62,6 +64,10 @@ def run(export_id: int) -> None:
             is_done = _write(export, mask, time.monotonic() + SLICE)
     except TooManyRowsError as error:
         _fail(export, str(error))
+        return
+    except (ValueError, ValidationError, IncorrectLookupParameters):
+        _log.exception("export %s", export.pk)
+        _fail(export, "What the list was filtered by cannot be read any more. Export it once more.")
         return
     if not is_done:
         async_task(TASK, export.pk)

@@ -23,7 +23,7 @@ from customers.models import (
     Identifier,
     Suppression,
 )
-from events.models import Event
+from events.models import Event, EventName
 
 Row = Mapping[str, Any]
 
@@ -43,7 +43,8 @@ class Kind:
     """Rows of `model`, read in the order of `order`, which tells any two apart.
 
     `columns` names the columns as they are at the beginning; `rows` turns a chunk of rows into
-    values by column. `rows_of` finds what a query asks for, as the user may see it.
+    values by column. `rows_of` finds what a query asks for, as the user may see it; it raises
+    `ValueError`, `ValidationError` or `IncorrectLookupParameters` for what makes no sense.
     """
 
     label: str
@@ -52,9 +53,11 @@ class Kind:
     columns: Callable[[], list[str]]
     rows: Callable[[Sequence[Any], Mask], list[Row]]
     rows_of: Callable[[QueryDict, Any], QuerySet[Any]]
+    about: str
+    seen_as: type[Model] | None = None  # whose list shows such rows, if the model has none
 
     def may_read(self, user: Any) -> bool:
-        meta = self.model._meta
+        meta = (self.seen_as or self.model)._meta
         return bool(user.has_perm(f"{meta.app_label}.view_{meta.model_name}"))
 
 
@@ -215,7 +218,13 @@ def _named(text: str) -> Callable[[], list[str]]:
 
 KINDS: Mapping[str, Kind] = {
     "customers": Kind(
-        "Customers", Customer, ("id",), _customer_columns, _customers, as_listed(Customer)
+        "Customers",
+        Customer,
+        ("id",),
+        _customer_columns,
+        _customers,
+        as_listed(Customer),
+        "With all their fields and consents.",
     ),
     "events": Kind(
         "Events",
@@ -224,6 +233,8 @@ KINDS: Mapping[str, Kind] = {
         _named("customerId customer event timestamp messageId source amount currency properties"),
         _events,
         _events_of,
+        "What customers did, with the properties of each event.",
+        EventName,
     ),
     "deliveries": Kind(
         "Deliveries",
@@ -237,6 +248,7 @@ KINDS: Mapping[str, Kind] = {
         lambda query, user: as_listed(Delivery)(query, user).select_related(
             "trigger", "destination"
         ),
+        "Messages that triggers sent, and what came of them.",
     ),
     "fields": Kind(
         "Customer fields",
@@ -245,6 +257,7 @@ KINDS: Mapping[str, Kind] = {
         _named("name type label description personal"),
         _fields,
         as_listed(CustomerField),
+        "Their names, types and labels, without values.",
     ),
     "consents": Kind(
         "Consents",
@@ -253,6 +266,7 @@ KINDS: Mapping[str, Kind] = {
         _named("customerId customer purpose granted at source via textVersion"),
         _consents,
         everything(Consent),
+        "Who agreed to what, when, and how that is known.",
     ),
     "suppressions": Kind(
         "Suppressed addresses",
@@ -261,5 +275,6 @@ KINDS: Mapping[str, Kind] = {
         _named("kind address reason at source"),
         _suppressions,
         everything(Suppression),
+        "To which nothing is sent, and why.",
     ),
 }

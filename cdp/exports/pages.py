@@ -1,15 +1,18 @@
 """Exports in the admin: ask for one, see how far it is, fetch the file."""
 
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
-from django.utils.timezone import localtime
+from django.utils.timezone import localtime, make_aware
 
 from cdp import exports
 from cdp.exports.kinds import KINDS
@@ -17,6 +20,7 @@ from cdp.exports.writing import XLSX_ROWS
 from cdp.models import Export
 from customers import adminkit, formats, masking
 from customers.adminkit import Button, Empty, ReadOnlyAdmin
+from events.models import EventName
 
 TYPES = {
     "csv": "text/csv",
@@ -24,19 +28,41 @@ TYPES = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 _PAGING = ("p", "o", "after", "before")  # parameters of a list that choose no rows
+_NAMES = 200  # of events, suggested
 _OWN = ("what", "format")  # parameters that are ours, not the list's
 
 
-def button(request: HttpRequest, what: str, *, is_minor: bool = True) -> list[Button]:
-    """Return the button that exports a list as it is filtered now, to who may."""
-    if not request.user.has_perm("cdp.add_export"):
+class EventsForm(forms.Form):
+    """Which events: of one kind, of some days. Without any of these, all of them."""
+
+    name = forms.CharField(label="Event", required=False)
+    first = forms.DateField(label="From", required=False)
+    last = forms.DateField(label="Until", required=False)
+
+    def query(self) -> dict[str, str]:
+        """Return what was chosen as a query: the last day counts to its end."""
+        found = {"name": self.cleaned_data["name"]}
+        if first := self.cleaned_data["first"]:
+            found["since"] = _midnight(first).isoformat()
+        if last := self.cleaned_data["last"]:
+            found["until"] = _midnight(last + timedelta(days=1)).isoformat()
+        return {name: value for name, value in found.items() if value}
+
+
+def _midnight(day: date) -> datetime:
+    return make_aware(datetime.combine(day, time.min))
+
+
+def button(request: HttpRequest, what: str, *, is_filtered: bool = True) -> list[Button]:
+    """Return the button that exports a list, as it is filtered now, to who may."""
+    if not request.user.has_perm("cdp.add_export") or not KINDS[what].may_read(request.user):
         return []
-    query = request.GET.copy()
+    query = request.GET.copy() if is_filtered else QueryDict(mutable=True)
     for name in _PAGING:
         query.pop(name, None)
     query["what"] = what
     href = f"{reverse('admin:cdp_export_add')}?{query.urlencode()}"
-    return [Button("Export", href, "download", is_minor=is_minor)]
+    return [Button("Export", href, "download", is_minor=True)]
 
 
 @admin.register(Export)
@@ -50,8 +76,8 @@ class ExportAdmin(ReadOnlyAdmin):
     empty = Empty(
         "download",
         "No exports",
-        "The button with the arrow above a list writes it to a file, as it is filtered. Files stay "
-        "here for seven days.",
+        "Any list can be written to a file: here, or by the arrow above the list, as it is "
+        "filtered. Files stay here for seven days.",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Export]:
@@ -70,24 +96,34 @@ class ExportAdmin(ReadOnlyAdmin):
         ]
         return own + super().get_urls()
 
+    def header_buttons(self, request: HttpRequest) -> list[Button]:
+        if not request.user.has_perm("cdp.add_export"):
+            return []
+        return [Button("New export", reverse("admin:cdp_export_add"), "add", is_primary=True)]
+
     def ask(self, request: HttpRequest) -> HttpResponse:
         """Show what would be exported; begin it once a format is chosen."""
+        if not request.user.has_perm("cdp.add_export"):
+            raise PermissionDenied
         what = request.GET.get("what", "")
+        if not what:
+            return self._offer(request)
         if what not in KINDS:
             raise Http404
         kind = KINDS[what]
-        if not request.user.has_perm("cdp.add_export") or not kind.may_read(request.user):
+        if not kind.may_read(request.user):
             raise PermissionDenied
         query = request.GET.copy()
         for name in _OWN:
             query.pop(name, None)
-        chosen = request.POST.get("format", "")
-        if request.method == "POST" and chosen in Export.Format.values:
-            export = exports.create(what, chosen, query.urlencode(), request.user)
+        form = _form(request, what, query)
+        if request.method == "POST" and (export := _begin(request, what, query, form)):
             return adminkit.redirect(reverse("admin:cdp_export_page", args=[export.pk]))
         context = {
             "kind": kind,
-            "filters": _shown(query),
+            "form": form,
+            "names": EventName.objects.order_by("name").values_list("name", flat=True)[:_NAMES],
+            "filters": [] if form else _shown(query),
             "formats": Export.Format.choices,
             "columns": kind.columns(),
             "is_masked": not masking.current().is_clear,
@@ -96,6 +132,13 @@ class ExportAdmin(ReadOnlyAdmin):
         }
         title = f"Export {kind.label.lower()}"
         return adminkit.page(request, "cdp/export_ask.html", context, title=title, model=Export)
+
+    def _offer(self, request: HttpRequest) -> HttpResponse:
+        """Show all that can be exported, to choose from."""
+        kinds = [(what, kind) for what, kind in KINDS.items() if kind.may_read(request.user)]
+        return adminkit.page(
+            request, "cdp/export_choose.html", {"kinds": kinds}, title="New export", model=Export
+        )
 
     def show(self, request: HttpRequest, export_id: int) -> HttpResponse:
         export = self._own(request, export_id)
@@ -165,6 +208,34 @@ class ExportAdmin(ReadOnlyAdmin):
         return adminkit.when(export.created_at)
 
 
+def _form(request: HttpRequest, what: str, query: QueryDict) -> EventsForm | None:
+    if what != "events":
+        return None
+    is_sent = request.method == "POST"
+    return EventsForm(request.POST if is_sent else None, initial={"name": query.get("name", "")})
+
+
+def _begin(
+    request: HttpRequest, what: str, query: QueryDict, form: EventsForm | None
+) -> Export | None:
+    """Begin an export, or say what is wrong with what was asked for."""
+    chosen = request.POST.get("format", "")
+    if form and not form.is_valid():
+        return None
+    if form:
+        query = QueryDict(mutable=True)
+        query.update(form.query())
+    try:
+        KINDS[what].rows_of(query, request.user)
+    except (ValueError, ValidationError, IncorrectLookupParameters):
+        messages.error(request, "The filters in the address cannot be read.")
+        return None
+    if chosen not in Export.Format.values:
+        messages.error(request, "Choose a format.")
+        return None
+    return exports.create(what, chosen, query.urlencode(), request.user)
+
+
 def _context(export: Export) -> dict[str, Any]:
     return {
         "export": export,
@@ -186,5 +257,5 @@ def _percent(export: Export) -> int:
 
 def _shown(query: QueryDict) -> list[str]:
     """Say what a list was filtered by."""
-    names = {"q": "search"}
+    names = {"q": "search", "name": "event"}
     return [f"{names.get(name, name)}: {value}" for name, value in query.items() if value]

@@ -27,7 +27,7 @@ from customers.imports.running import APPLY, CHECK, StateError, discard, resume,
 from customers.imports.undoing import is_possible as is_undoable
 from customers.imports.undoing import kept_file, undo
 from customers.imports.undoing import start as start_undo
-from customers.imports.uploads import FileError
+from customers.imports.uploads import FileError, codec
 from customers.models import Import, ImportKind, ImportState
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "StateError",
     "apply",
     "check",
+    "codec",
     "create",
     "discard",
     "earlier",
@@ -84,10 +85,15 @@ def start_check(import_id: int) -> None:
 def start_check_again(import_id: int, options: Mapping[str, Any]) -> None:
     """Let the queue check a file once more, with other options.
 
-    Raises `OptionError`, and `StateError` unless the file was checked and waits to be imported.
+    Raises `OptionError`, `FileError` if it cannot be read so, and `StateError` unless the file was
+    checked and waits to be imported.
     """
     CustomerOptions.read(options)
-    running.start_again(import_id, options)
+    running.start_again(import_id, options, _read_again)
+
+
+def _read_again(run: Import) -> None:
+    receiving.read_again(run, [layouts.CUSTOMER_ID], values.describe)
 
 
 def start_apply(import_id: int) -> None:

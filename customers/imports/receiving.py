@@ -2,25 +2,26 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, Final
+from dataclasses import replace
+from typing import IO, Any, Final, TypeAlias
 
 from django.core.files.base import File
 from django.core.files.storage import default_storage
+from django.db import transaction
 
 from customers.imports import records, uploads
 from customers.imports.options import AUTO, guess
 from customers.imports.records import Header
+from customers.imports.uploads import Upload
 from customers.models import Import
 
 _SAMPLE: Final = 256 << 10  # bytes by which it is found out how a file is written
 
 
-def receive(
-    run: Import,
-    file: IO[Any],
-    wanted: Sequence[str],
-    describe: Callable[[Sequence[str]], Mapping[str, Any]],
-) -> Import:
+Describe: TypeAlias = Callable[[Sequence[str]], Mapping[str, Any]]
+
+
+def receive(run: Import, file: IO[Any], wanted: Sequence[str], describe: Describe) -> Import:
     """Keep a file and save its import, which has its kind, name and options already.
 
     `wanted` are names of columns, `plain`, of which there must be one. `describe` turns the
@@ -29,23 +30,46 @@ def receive(
     """
     run.file_name = run.file_name.replace("\\", "/").rpartition("/")[2][-200:] or "file.csv"
     with uploads.unpacked(file, run.options.get("encoding", "")) as upload:
-        header = records.read_header(upload.content, wanted, run.options.get("delimiter", ""))
-        run.format = {
-            "encoding": upload.encoding,
-            "packing": upload.packing,
-            **header._asdict(),
-            **describe(header.columns),
-        }
-        _settle(run, upload.content, header)
-        run.file_size, run.sha256 = upload.size, upload.sha256
-        upload.content.seek(0)
-        run.file.save(f"{uuid.uuid4()}.csv", File(upload.content), save=False)
+        _keep(run, upload, wanted, describe)
+        run.sha256 = upload.sha256
     try:
         run.save()
     except BaseException:
         default_storage.delete(str(run.file.name))
         raise
     return run
+
+
+def read_again(run: Import, wanted: Sequence[str], describe: Describe) -> None:
+    """Read a kept file by the delimiter and encoding that its options name now.
+
+    Its columns may be others then. Call it inside a transaction, and save the import. Raises
+    `FileError`, and leaves the file as it was.
+    """
+    present, name = uploads.codec(run.format["encoding"]), run.format["encoding"]
+    encoding = run.options.get("encoding") or present
+    delimiter = run.options.get("delimiter") or run.format["delimiter"]
+    if (encoding, delimiter) == (present, run.format["delimiter"]):
+        return
+    before = str(run.file.name)
+    with run.file.open("rb") as kept, uploads.decoded_again(kept, name, encoding) as upload:
+        _keep(run, replace(upload, packing=run.format["packing"]), wanted, describe)
+    transaction.on_commit(lambda: default_storage.delete(before))
+
+
+def _keep(run: Import, upload: Upload, wanted: Sequence[str], describe: Describe) -> None:
+    """Note how a file is written, and keep it."""
+    header = records.read_header(upload.content, wanted, run.options.get("delimiter", ""))
+    run.format = {
+        "encoding": upload.encoding,
+        "packing": upload.packing,
+        **header._asdict(),
+        **describe(header.columns),
+    }
+    _settle(run, upload.content, header)
+    run.file_size = upload.size
+    upload.content.seek(0)
+    run.file.save(f"{uuid.uuid4()}.csv", File(upload.content), save=False)
 
 
 def _settle(run: Import, content: IO[bytes], header: Header) -> None:

@@ -85,12 +85,18 @@ def start(import_id: int, phase: Phase) -> None:
 
 
 @transaction.atomic
-def start_again(import_id: int, options: Mapping[str, Any]) -> None:
-    """Check a file once more, which was checked, read by other options. Raises `StateError`."""
+def start_again(
+    import_id: int, options: Mapping[str, Any], read_again: Callable[[Import], None]
+) -> None:
+    """Check a file once more, which was checked, read by other options. Raises `StateError`.
+
+    `read_again` takes the file in once more, should it be written otherwise than it seemed.
+    """
     run = Import.objects.select_for_update().get(pk=import_id)
     if run.state != ImportState.CHECKED:
         raise StateError(f"This import is {run.get_state_display().lower()}, not checked.")
     run.options = {**options}
+    read_again(run)
     _begin(run, CHECK)
     enqueue(run, CHECK)
 

@@ -83,6 +83,40 @@ def unpacked(file: IO[Any], encoding: str = "") -> Iterator[Upload]:
         yield Upload(content, size, digest.hexdigest(), _NAMES[encoding], packing)
 
 
+def codec(name: str) -> str:
+    """Return which of `ENCODINGS` an import's format names, such as "UTF-8 with BOM"."""
+    found = next(key for key, shown in _NAMES.items() if shown == name)
+    return "utf-8" if found == "utf-8-sig" else found
+
+
+@contextlib.contextmanager
+def decoded_again(kept: IO[Any], name: str, encoding: str) -> Iterator[Upload]:
+    """Give the content of a kept file, which was decoded as `name` says, decoded otherwise.
+
+    Bytes that meant nothing may mean something now. Raises `FileError` for UTF-16, whose bytes
+    are not kept.
+    """
+    old = codec(name)
+    if "utf-16" in (old, encoding):
+        raise FileError("UTF-16 cannot be read as another encoding. Upload the file again.")
+    encoder = codecs.getincrementalencoder(old)("surrogateescape")
+    kept.seek(0)
+    blocks = (encoder.encode(text) for text in _texts(iter(lambda: kept.read(BLOCK), b"")))
+    with tempfile.TemporaryFile() as content:
+        for text in _decoded(blocks, encoding):
+            content.write(text.encode("utf-8", "surrogateescape"))
+        size = content.tell()
+        content.seek(0)
+        yield Upload(content, size, "", ENCODINGS[encoding], "")
+
+
+def _texts(blocks: Iterator[bytes]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    for block in blocks:
+        yield decoder.decode(block)
+    yield decoder.decode(b"", final=True)
+
+
 def _packing(file: IO[Any]) -> str:
     file.seek(0)
     start = file.read(8)
@@ -193,11 +227,11 @@ def _count(text: str) -> tuple[int, int]:
 
 
 def _decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[str]:
-    is_utf8 = encoding.startswith("utf-8")
-    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape" if is_utf8 else "replace")
+    is_kept = not encoding.startswith("utf-16")  # bytes that mean nothing stay what they are
+    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape" if is_kept else "replace")
     newlines = io.IncrementalNewlineDecoder(None, translate=True)  # turns \r\n and \r into \n
     text = ""
     for number, block in enumerate(itertools.chain(blocks, [b""])):
         text = newlines.decode(decoder.decode(block, not block), not block)
         text = text.removeprefix("\ufeff") if number == 0 else text
-        yield text if is_utf8 else text.replace("\ufffd", _UNREADABLE)
+        yield text if is_kept else text.replace("\ufffd", _UNREADABLE)

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django_q.models import OrmQ
 
 from cdp import exports, roles
-from cdp.exports import writing
+from cdp.exports import kinds, writing
 from cdp.models import Export
 from customers import consent, suppression
 from customers.consent import Decision
@@ -195,3 +195,38 @@ def test_expired_file_is_gone(staff, anna, people):
     exports.sweep()
     assert not file.exists()
     assert not Export.objects.exists()
+
+
+def test_everything_that_can_be_exported_is_offered(staff):
+    page = staff.get("/admin/cdp/export/add/").content.decode()
+    assert all(f"?what={what}" in page for what in kinds.KINDS)
+    assert staff.get("/admin/cdp/export/add/?what=x").status_code == 404
+
+
+def test_marketer_exports_events_of_some_days(member, make_event, make_customer):
+    anna = make_customer("C-1")
+    for hours in (-30, 0, 30):
+        make_event("Order Completed", anna, at=NOON + timedelta(hours=hours))
+    marketer = member("Marketer")
+    address = "/admin/cdp/export/add/?what=events"
+    day = f"{NOON:%Y-%m-%d}"
+    wrong = marketer.post(address, {"format": "csv", "first": "yesterday"})
+    assert "Enter a valid date." in wrong.content.decode()
+    marketer.post(address, {"format": "csv", "first": day, "last": day})
+    export = Export.objects.get()
+    exports.run(export.pk)
+    assert [row["timestamp"][:10] for row in lines(Path(export.file.path).read_bytes())] == [day]
+
+
+def test_filters_that_cannot_be_read_start_nothing(staff):
+    address = "/admin/cdp/export/add/?what=deliveries&trigger__id__exact=x"
+    page = staff.post(address, {"format": "csv"})
+    assert "The filters in the address cannot be read." in page.content.decode()
+    assert not Export.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["activation/delivery/", "events/eventname/", "customers/consentpurpose/"]
+)
+def test_lists_have_a_button_to_export_them(staff, path):
+    assert "/admin/cdp/export/add/?" in staff.get(f"/admin/{path}").content.decode()

@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from cdp import erasure
 from customers import imports
 from customers.models import Customer, CustomerField, Import, ImportState
 
@@ -71,6 +72,34 @@ def test_file_that_is_no_table_is_refused_with_the_reason(upload):
     ):
         assert reason in upload(content).content.decode()
     assert not Import.objects.exists()
+
+
+def test_encoding_and_delimiter_are_shown_and_changed_after_the_upload(staff, upload):
+    run = upload(b"customerId;city\nC1;Gen\x8fve\n", encoding="cp1252")
+    assert "Windows-1252" in page(staff, run)
+    assert run.rows_failed == 1  # in Windows-1252, that byte means nothing
+    answer = staff.post(
+        f"/admin/customers/import/{run.pk}/recheck/",
+        {"encoding": "cp850", "delimiter": "|", "create_missing": "on"},
+        follow=True,
+    )
+    assert "It cannot be read like that" in answer.content.decode()
+    press(staff, run, "recheck", encoding="mac-roman", delimiter=";", create_missing="on")
+    imports.check(run.pk)
+    run.refresh_from_db()
+    assert (run.format["encoding"], run.rows_failed, run.rows_ok) == ("Mac Roman", 0, 1)
+    imports.start_apply(run.pk)
+    imports.apply(run.pk)
+    assert Customer.objects.get().fields == {"city": "Genève"}
+
+
+def test_result_says_that_erased_customers_were_left_out(staff, upload, make_customer):
+    erasure.erase([make_customer("C1").pk], by="Anna")
+    run = upload(b"customerId,city\nC1,Bern\nC2,Chur\n")
+    imports.start_apply(run.pk)
+    imports.apply(run.pk)
+    assert "1 customer of this file was left out" in " ".join(page(staff, run).split())
+    assert [*Customer.objects.values_list("external_id", flat=True)] == ["C2"]
 
 
 def test_misspelt_name_is_read_as_the_field_that_was_meant(staff, upload):
