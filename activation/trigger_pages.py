@@ -83,6 +83,8 @@ class TriggerForm(forms.ModelForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["name"].error_messages["required"] = "Give the trigger a name."
+        for name in ("segment", "destination"):
+            self.fields[name].error_messages["required"] = f"Choose a {name}."
         for name in ("stay_unit", "at_most", "quiet_then"):  # without scripts all are sent
             self.fields[name].required = False
         if self.instance.pk:

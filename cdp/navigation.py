@@ -130,6 +130,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:events_quarantine_changelist",
                 "events.view_quarantine",
             ),
+            Entry(
+                "Waiting reports",
+                "mark_email_unread",
+                "admin:events_waiting_changelist",
+                "events.view_quarantine",
+            ),
         ),
     ),
     (

@@ -39,6 +39,15 @@ ROLES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "Administrator": {**_MARKETING, **_SETUP},
 }
 
+MEANING: Final[Mapping[str, str]] = {
+    "Viewer": "sees customers, segments, triggers and what was sent; names, e-mails and other "
+    "personal data are hidden.",
+    "Personal data": "sees personal data too. For viewers who need it.",
+    "Marketer": "all that, and changes it: imports, fields, segments, triggers, destinations. "
+    "Cannot erase customers.",
+    "Administrator": "all that, and sources, keys to the API, users, and erasing customers.",
+}
+
 
 def create(group_model: Any, permission_model: Any) -> None:
     """Create the roles, or give them back what they had at first; others are left alone.

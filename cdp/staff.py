@@ -10,17 +10,35 @@ from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from cdp import apikeys
+from cdp import apikeys, roles
 from cdp.models import ApiKey
 from customers import adminkit
 from customers.adminkit import Empty, ProductAdmin
 
 admin.site.unregister(get_user_model())
 admin.site.unregister(Group)
+
+
+_IN_WORDS = {
+    "username": ("User name", "To sign in with. Letters, digits and @ . + - _ only."),
+    "email": ("E-mail", ""),
+    "is_active": ("May sign in", "Take this away instead of deleting somebody."),
+    "is_superuser": ("Superuser", "May do everything, whatever the roles say."),
+}
+
+
+def _roles_in_words() -> SafeString:
+    """Say what each role may do, and what happens without one."""
+    lines = ((name, roles.MEANING[name]) for name in roles.ROLES)
+    said = format_html_join("", '<span class="cdp-line"><b>{}</b>: {}</span>', lines)
+    return said + format_html(
+        '<span class="cdp-line">{}</span>', "Without a role, somebody can sign in and sees nothing."
+    )
 
 
 @admin.register(User)
@@ -36,7 +54,7 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
     actions = None
     add_text = "Add user"
     fieldsets = (
-        ("Person", {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        ("Person", {"fields": ("username", "shown_password", "first_name", "last_name", "email")}),
         ("Rights", {"fields": ("groups", "is_active", "is_superuser")}),
     )
     add_fieldsets = (
@@ -45,6 +63,8 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
         ("Rights", {"fields": ("groups",)}),
     )
     filter_horizontal = ()
+    readonly_fields = ("shown_password",)
+    add_form_template = "admin/change_form.html"  # Django's says that there is more afterwards
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
@@ -55,10 +75,16 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
                 Group.objects.all(),
                 required=False,
                 label="Roles",
-                help_text="Without a role, somebody can sign in and sees nothing.",
+                help_text=_roles_in_words(),
                 widget=UnfoldAdminCheckboxSelectMultipleWidget(),
             )
         return super().formfield_for_manytomany(db_field, request, **options)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if field and db_field.name in _IN_WORDS:
+            field.label, field.help_text = _IN_WORDS[db_field.name]
+        return field
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: object) -> None:
         obj.is_staff = True  # who has no business here gets no user
@@ -71,6 +97,10 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
     @admin.display(description="E-mail", ordering="email", empty_value="–")
     def shown_email(self, user: User) -> str | None:
         return user.email or None
+
+    @admin.display(description="Password")
+    def shown_password(self, user: User) -> SafeString:
+        return adminkit.link("../password/", "Set a new password")
 
     @admin.display(description="Roles")
     def roles(self, user: User) -> SafeString:

@@ -9,7 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -19,11 +19,21 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from customers import adminkit, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin, ReadOnlyAdmin
-from events import catalogue, live, quarantine, source_pages, sources, sql
+from events import (
+    catalogue,
+    live,
+    live_pages,
+    quarantine,
+    source_pages,
+    sources,
+    sql,
+    waiting_admin,
+)
 from events.mail import providers
 from events.models import Event, EventName, Quarantine, Source, SourceKind
 
-NAMES_OFFERED = 500  # in the filter of the live view
+__all__ = ["waiting_admin"]
+
 LATEST = 20_000  # events that are looked at for when a source sent something
 _ICONS = {
     SourceKind.WEBSITE: "language",
@@ -78,8 +88,14 @@ class SourceAdmin(ProductAdmin):
     fieldsets = (
         (None, {"fields": ("name", "kind", "channel", "currency", "is_enabled")}),
         ("What it may do", {"fields": ("rate_limit", "creates_fields", "may_overwrite")}),
-        ("A website", {"fields": ("needs_consent",)}),
-        ("An e-mail tool", {"fields": ("provider", "hook_secret", "creates_recipients")}),
+        ("A website", {"fields": ("needs_consent",), "classes": ("cdp-only-website",)}),
+        (
+            "An e-mail tool",
+            {
+                "fields": ("provider", "hook_secret", "creates_recipients"),
+                "classes": ("cdp-only-email",),
+            },
+        ),
     )
     list_display = ("shown_name", "shown_channel", "write_key_copy", "last_event", "shown_state")
     list_filter = ("kind", "channel", "is_enabled")
@@ -89,7 +105,7 @@ class SourceAdmin(ProductAdmin):
     sortable_by = ("shown_name",)
     actions = None
     radio_fields: ClassVar[Any] = {"channel": admin.HORIZONTAL}
-    change_form_outer_after_template = "events/how_to_send.html"
+    change_form_outer_before_template = "events/key.html"
     add_text = "Add source"
     empty = Empty(
         "input",
@@ -113,10 +129,8 @@ class SourceAdmin(ProductAdmin):
         return False  # its events name it; it can be switched off
 
     def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
-        context["address"] = request.build_absolute_uri("/").rstrip("/")
-        source = context.get("original")
-        if source and source.hook_token:
-            context["hook_address"] = f"{context['address']}/hooks/email/{source.hook_token}/"
+        if source := context.get("original"):
+            context["hook_address"] = source_pages.hook_address(request, source)
         return super().render_change_form(request, context, **options)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
@@ -151,9 +165,9 @@ class SourceAdmin(ProductAdmin):
     def response_add(
         self, request: HttpRequest, obj: Source, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Go to the source, where its key is and how to use it."""
-        messages.success(request, f"“{obj}” may send events now. Its key is below.")
-        return adminkit.redirect(reverse("admin:events_source_change", args=[obj.pk]))
+        """Go on to its key and how to use it."""
+        messages.success(request, f"“{obj}” may send events now.")
+        return adminkit.redirect(reverse("admin:events_source_install", args=[obj.pk]))
 
     @method_decorator(require_POST)
     def rotate(self, request: HttpRequest, source_id: int) -> HttpResponse:
@@ -215,6 +229,7 @@ class EventNameAdmin(ReadOnlyAdmin):
     list_display = ("shown_name", "counted", "planned", "first_seen", "last_seen")
     list_filter = ("is_expected",)
     actions = ("expect", "not_expect")
+    change_form_outer_after_template = "events/plan.html"
     fields = ("shown_name", "planned", "first_seen", "last_seen", "known_properties")
     readonly_fields = fields
     search_fields = ("name",)
@@ -232,36 +247,10 @@ class EventNameAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
-            path("live/", wrap(self.live), name="events_eventname_live"),
-            path("live/lines/", wrap(self.live_lines), name="events_eventname_live_lines"),
+            *live_pages.urls(),
+            path("<int:pk>/plan/", wrap(self.plan), name="events_eventname_plan"),
         ]
         return own + super().get_urls()
-
-    def live(self, request: HttpRequest) -> HttpResponse:
-        """What arrives at this moment."""
-        context = {
-            **self._live(request),
-            "sources": Source.objects.all(),
-            "names": EventName.objects.values_list("name", flat=True)[:NAMES_OFFERED],
-        }
-        return adminkit.page(
-            request,
-            "events/live.html",
-            context | {"content_title": "Live events"},
-            title="Live events",
-        )
-
-    def live_lines(self, request: HttpRequest) -> HttpResponse:
-        return render(request, "events/live_lines.html", self._live(request))
-
-    def _live(self, request: HttpRequest) -> dict[str, Any]:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        asked = {
-            name: request.GET.get(name, "").replace("\0", "")
-            for name in ("source", "name", "state")
-        }
-        return {**asked, "lines": live.lines(**asked)}
 
     @admin.display(description="Name", ordering="name")
     def shown_name(self, name: EventName) -> str:
@@ -302,6 +291,24 @@ class EventNameAdmin(ReadOnlyAdmin):
         count = queryset.update(is_expected=False)
         messages.success(request, f"{count} not in the plan. They are taken all the same.")
 
+    @method_decorator(require_POST)
+    def plan(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Put one kind of event into the plan, or take it out."""
+        name = get_object_or_404(EventName, pk=pk)
+        if not self.has_plan_permission(request):
+            raise PermissionDenied
+        name.is_expected = request.POST.get("expected") == "yes"
+        name.save(update_fields=["is_expected"])
+        said = (
+            "is in the plan" if name.is_expected else "is not in the plan; it is taken all the same"
+        )
+        messages.success(request, f"“{name}” {said}.")
+        return adminkit.redirect(reverse("admin:events_eventname_change", args=[pk]))
+
+    def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:
+        context["may_plan"] = self.has_plan_permission(request)
+        return super().render_change_form(request, context, **options)
+
     def has_plan_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("events.change_eventname"))
 
@@ -338,7 +345,7 @@ class QuarantineAdmin(ReadOnlyAdmin):
     sortable_by = ()
     paginator = BoundedPaginator
     actions = ("replay",)
-    fields = ("why", "source", "call_made", "received", "shown_state", "event")
+    fields = ("why", "sent_by", "call_made", "received", "shown_state", "event")
     readonly_fields = fields
     change_form_outer_after_template = "events/mend.html"
     empty = Empty(
@@ -376,7 +383,7 @@ class QuarantineAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Source")
     def sent_by(self, row: Quarantine) -> str:
-        return row.source.name
+        return row.source.name if row.source else "a deleted source"
 
     @admin.display(description="Received")
     def received(self, row: Quarantine) -> SafeString | str:

@@ -7,7 +7,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from customers import masking
+from django.db.models import Q
+
+from customers import identity, masking
+from customers.models import Identifier
 from events.models import Event, EventName, Quarantine, Source
 
 SHOWN = 100
@@ -28,20 +31,23 @@ class Line(NamedTuple):
     rejected_id: int = 0
 
 
-def lines(source: str = "", name: str = "", state: str = "") -> list[Line]:
+def lines(source: str = "", name: str = "", state: str = "", customer: str = "") -> list[Line]:
     """Return what arrived last, the newest first.
 
-    `source` is the key of a source, `name` that of an event; `state` is "", "taken" or "rejected".
+    `source` is the key of a source, `name` that of an event, `customer` a CustomerId or an e-mail
+    address; `state` is "", "taken" or "rejected". What was rejected has neither name nor customer.
     """
-    taken = iter(()) if state == "rejected" else _taken(source, name)
-    rejected = iter(()) if state == "taken" or name else _rejected(source)
+    taken = iter(()) if state == "rejected" else _taken(source, name, customer.strip())
+    rejected = iter(()) if state == "taken" or name or customer.strip() else _rejected(source)
     merged = heapq.merge(taken, rejected, key=lambda line: line.at, reverse=True)
     return [*islice(merged, SHOWN)]
 
 
-def _taken(source: str, name: str) -> Iterator[Line]:
+def _taken(source: str, name: str, customer: str) -> Iterator[Line]:
     rows = Event.objects.order_by("-id").select_related("name", "source", "customer")
-    if source or name:
+    if customer:
+        rows = rows.filter(customer__in=_who(customer))
+    elif source or name:
         latest = Event.objects.order_by("-id").values_list("id", flat=True)[:1]
         rows = rows.filter(id__gt=(latest[0] if latest else 0) - AMONG)
     if source:
@@ -59,6 +65,16 @@ def _taken(source: str, name: str) -> Iterator[Line]:
             row.amount,
             row.currency,
         )
+
+
+def _who(customer: str) -> list[int]:
+    """Return who has this CustomerId or e-mail address."""
+    kinds = (identity.CUSTOMER_ID, identity.EMAIL)
+    keys = ((kind, identity.normalise(kind, customer)) for kind in kinds)
+    known = Q(pk__in=[])
+    for kind, key in keys:
+        known |= Q(kind=kind, value=key or "")
+    return [*Identifier.objects.filter(known).values_list("customer_id", flat=True)]
 
 
 def _rejected(source: str) -> Iterator[Line]:

@@ -187,8 +187,11 @@ class Waiting(models.Model):
     received_at = models.DateTimeField(db_default=Now())
     body = models.TextField(help_text="The event as JSON.")
 
+    class Meta:
+        verbose_name = "waiting report"
+
     def __str__(self) -> str:
-        return self.email
+        return f"Report {self.pk}"
 
 
 class Event(models.Model):

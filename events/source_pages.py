@@ -1,6 +1,7 @@
 """Pages about one source: to install it until an event is there, and what it calls things."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 
-from customers import adminkit, exact, formats, masking
+from customers import adminkit, clock, exact, formats, masking
 from events import live, mapping, quarantine, sources
 from events.mapping import lines, presets, trial
-from events.models import Event, Quarantine, Source, SourceKind
+from events.models import Event, Quarantine, Source, SourceKind, Waiting
 
 SAMPLE = {
     "type": "track",
@@ -26,6 +27,7 @@ SAMPLE = {
     },
 }
 REPLAYED_AT_ONCE = 10_000
+SILENT_AFTER = timedelta(days=1)
 LABELS = {
     "events": ("Event names", "Kauf = Order Completed"),
     "properties": ("Properties", "basket.sum = total"),
@@ -75,6 +77,7 @@ def install(request: HttpRequest, source_id: int) -> HttpResponse:
         "source": source,
         "address": address,
         "snippet": f'<script async src="{script}"></script>',
+        "hook_address": hook_address(request, source),
         "others": Source.objects.exclude(pk=source.pk),
         **_first(source),
     }
@@ -86,6 +89,13 @@ def install(request: HttpRequest, source_id: int) -> HttpResponse:
         model=Source,
         original=source,
     )
+
+
+def hook_address(request: HttpRequest, source: Source) -> str:
+    """Return where an e-mail service reports to; "" for other sources."""
+    if source.kind != SourceKind.EMAIL or not source.hook_token:
+        return ""
+    return request.build_absolute_uri(f"/hooks/email/{source.hook_token}/")
 
 
 def first(request: HttpRequest, source_id: int) -> HttpResponse:
@@ -105,7 +115,15 @@ def _first(source: Source) -> dict[str, Any]:
         page = (found.context or {}).get("page") or {}
     url = page.get("url") if isinstance(page, dict) else None
     host = str(url).partition("//")[2].partition("/")[0] if url else ""
-    return {"event": found, "host": host, "rejected": None if found else rejected.first()}
+    is_mail = source.kind == SourceKind.EMAIL
+    waits = Waiting.objects.filter(source=source.pk).order_by("-id") if is_mail else None
+    return {
+        "event": found,
+        "is_silent": found is not None and clock.now() - found.received_at > SILENT_AFTER,
+        "host": host,
+        "waits": waits.first() if waits and not found else None,
+        "rejected": None if found else rejected.first(),
+    }
 
 
 def mapping_page(request: HttpRequest, source_id: int) -> HttpResponse:

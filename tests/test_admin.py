@@ -601,6 +601,19 @@ def badges_of(page):
     return re.findall(r'class="cdp-badge[^"]*">(Running|Waiting)<', page.content.decode())
 
 
+def test_page_of_a_user_says_what_the_roles_may_and_shows_no_hash(staff):
+    user = User.objects.create_user("berta", password="Kirsch-9876")
+    page = staff.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
+    assert "Cannot erase customers" in page
+    assert "Set a new password" in page
+    assert "argon2" not in page
+    sent = {"username": "berta", "is_active": "on", "first_name": "Anna"}
+    assert staff.post(f"/admin/auth/user/{user.pk}/change/", sent).status_code == 302
+    user.refresh_from_db()
+    assert user.first_name == "Anna"
+    assert user.check_password("Kirsch-9876")
+
+
 def test_nobody_can_make_a_task(staff):
     for name in ("schedule", "ormq", "failure"):
         assert staff.get(f"/admin/django_q/{name}/add/").status_code == 403

@@ -1,11 +1,14 @@
 """Staff pages about sources: install the tag, map, see what arrives, mend what was rejected."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
 
-from events.models import Event, Quarantine, Source
+from customers import clock
+from events import inbox, sources
+from events.models import Event, EventName, Quarantine, Source, Waiting
 from tests.events.reading import events_of
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +50,60 @@ def test_first_event_is_told_with_where_it_came_from(staff, tell, source):
     assert "from demo-shop.ch" in text
 
 
+def test_silence_of_a_day_is_told(staff, tell, source):
+    tell(TRACK)
+    Event.objects.update(received_at=clock.now() - timedelta(days=2))
+    assert "Nothing has arrived for a while" in staff(f"/admin/events/source/{source.pk}/first/")
+
+
+def test_each_kind_of_source_says_how_it_sends(staff):
+    install = "/admin/events/source/{}/install/"
+    till = staff(install.format(sources.create("Till", "store").pk))
+    assert "/v1/track" in till
+    assert "cdp.js" not in till
+    tool = sources.create("Mails", "email")
+    assert f"http://testserver/hooks/email/{tool.hook_token}/" in staff(install.format(tool.pk))
+    assert "cdp.js" not in staff(install.format(tool.pk))
+
+
+def test_report_of_nobody_waits_where_staff_sees_it(staff, client, rf):
+    tool = sources.create("Mails", "email")
+    row = Waiting.objects.create(
+        email="ann@example.ch", source=tool, body='{"event": "Email Opened"}'
+    )
+    assert "of an address that no customer has" in staff(f"/admin/events/source/{tool.pk}/first/")
+    assert "Email Opened" in staff("/admin/events/waiting/?q=Ann@Example.ch")
+    assert "Email Opened" not in staff("/admin/events/waiting/?q=bob@example.ch")
+    assert "ann@example.ch" in staff(f"/admin/events/waiting/{row.pk}/change/")
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.groups.add(Group.objects.get(name="Viewer"))
+    client.force_login(viewer)
+    for page in ("", f"{row.pk}/change/"):
+        seen = client.get(f"/admin/events/waiting/{page}")
+        assert seen.status_code == 200
+        assert b"ann@example.ch" not in seen.content
+
+
+def test_test_event_goes_the_way_of_all_events(staff, source):
+    path = "/admin/events/eventname/live/send/"
+    assert "say whose event it is" in staff(path, to="shop", event="Clicked")
+    assert "was sent to" in staff(path, to="shop", event="Clicked\0", customer="CH-1")
+    inbox.process(10)
+    lines = "/admin/events/eventname/live/lines/?customer="
+    assert "Clicked" in staff(f"{lines}CH-1")
+    assert "Nothing has arrived" in staff(f"{lines}CH-2")
+
+
+def test_kind_of_event_is_put_into_the_plan_on_its_page(staff, tell):
+    tell(TRACK)
+    name = EventName.objects.get()
+    page = staff(f"/admin/events/eventname/{name.pk}/plan/", expected="yes")
+    assert "Expected" in page
+    assert "It is not expected" in page
+    name.refresh_from_db()
+    assert name.is_expected is True
+
+
 def test_live_view_shows_what_was_taken_and_what_was_rejected(staff, tell):
     tell(TRACK, {"type": "track", "event": "Nobody's"})
     text = staff("/admin/events/eventname/live/")
@@ -73,7 +130,7 @@ def test_mapping_is_tried_on_an_event_before_it_is_saved(staff, source):
         "event": event,
     }
     text = staff(path, **given)
-    assert "worth CHF 1234.50" in text
+    assert "worth CHF 1&#x27;234.50" in text
     source.refresh_from_db()
     assert source.mapping == {}
     staff(path, **given, save="")
