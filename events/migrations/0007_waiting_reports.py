@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('events', '0005_mail_and_plan'),
+        ('events', '0006_rejected_once'),
     ]
 
     operations = [
