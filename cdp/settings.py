@@ -7,7 +7,7 @@ from pathlib import Path
 
 import environ
 
-from cdp import embedded, secret_key
+from cdp import embedded, limits, secret_key
 from cdp.look import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
 from cdp.look import FORMAT_MODULE_PATH as FORMAT_MODULE_PATH
 from cdp.look import UNFOLD as UNFOLD
@@ -56,9 +56,7 @@ TRUSTED_IDENTIFIERS = env.list("CDP_TRUSTED_IDENTIFIERS", default=[])
 # Kinds of ours that several people share: they join no profiles.
 SHARED_IDENTIFIERS = env.list("CDP_SHARED_IDENTIFIERS", default=[])
 # How many identifiers of a kind one profile takes: anonymous_id=1000,loyalty=3.
-IDENTIFIER_LIMITS = {"anonymous_id": 1_000, "email": 100, "phone": 100} | env.dict(
-    "CDP_IDENTIFIER_LIMITS", {"value": int}, default={}
-)
+IDENTIFIER_LIMITS = limits.read(env.list("CDP_IDENTIFIER_LIMITS", default=[]))
 NEVER_IDENTIFIERS = {  # values that name nobody here, besides the usual "null" and "guest"
     word.strip().lower() for word in env.list("CDP_NEVER_IDENTIFIERS", default=[])
 }
