@@ -20,6 +20,7 @@ from customers import (
     filters,
     identity,
     indexing,
+    lookups,
     masking,
     search,
     upserts,
@@ -207,7 +208,9 @@ class CustomerFilters(apikit.StrictFilterSet):
         method="by_words", help_text="Words of names, a CustomerId, an e-mail or a phone."
     )
     customer_id = django_filters.CharFilter(method="by_customer_id")
-    email = django_filters.CharFilter(method="by_email")
+    email = django_filters.CharFilter(
+        method="by_email", help_text="Who goes by it, or has it in a field called so."
+    )
     identifier = django_filters.CharFilter(method="by_identifier", help_text="KIND:VALUE")
     seen_since = apikit.InstantFilter("last_seen_at", "gte")
     created_since = apikit.InstantFilter("created_at", "gte")
@@ -245,9 +248,7 @@ class CustomerFilters(apikit.StrictFilterSet):
 
 def _known_as(found: QuerySet[Customer], kind: str, value: str) -> QuerySet[Customer]:
     """Look up in two steps: identifiers may live elsewhere than customers."""
-    normal = identity.normalise(kind, value)
-    owners = Identifier.objects.filter(kind=kind, value=normal or "").values_list("customer")
-    return found.filter(id__in=[owner for (owner,) in owners])
+    return found.filter(id__in=sorted(lookups.known_as(kind, value)))
 
 
 class CustomerViewSet(

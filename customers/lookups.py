@@ -1,6 +1,6 @@
 """Who is meant by ids that others kept: ours or the CRM's."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 
 from customers import contacts, exact, identity, search
 from customers.identity import Key
@@ -47,13 +47,29 @@ def by_contact(keys: Collection[Key]) -> dict[Key, int]:
     """
     unknown = sorted({*keys} - identities.select_owners(sorted(keys)).keys())
     found: dict[Key, int] = {}
-    words = [search.words_of(*key) for key in unknown]
-    for number, customer_id, fields in lists.select_by_words(words) if unknown else ():
-        kind, value = key = unknown[number - 1]
-        held = contacts.values(kind, exact.loads(fields))
-        if key not in found and any(identity.normalise(kind, text) == value for text in held):
-            found[key] = customer_id
+    for key, customer_id in _holders(unknown):
+        found.setdefault(key, customer_id)
     return found
+
+
+def known_as(kind: str, text: str) -> set[int]:
+    """Return whom a text of this kind names: who goes by it, has it in a field if a contact."""
+    value = identity.normalise(kind, text)
+    if value is None:
+        return set()
+    owners = Identifier.objects.filter(kind=kind, value=value).values_list("customer", flat=True)
+    is_contact = kind in (identity.EMAIL, identity.PHONE)
+    return {*owners, *(holder for _, holder in _holders([(kind, value)] if is_contact else []))}
+
+
+def _holders(keys: Sequence[Key]) -> Iterator[tuple[Key, int]]:
+    """Yield for each e-mail or phone who has it in a field, the likeliest first."""
+    words = [search.words_of(*key) for key in keys]
+    for number, customer_id, fields in lists.select_by_words(words) if keys else ():
+        kind, value = key = keys[number - 1]
+        held = contacts.values(kind, exact.loads(fields))
+        if any(identity.normalise(kind, text) == value for text in held):
+            yield key, customer_id
 
 
 def find_one(text: str) -> Customer | None:

@@ -129,6 +129,14 @@ def test_customers_are_filtered_by_what_they_are_known_by(api, make_customer):
     assert api.get("/api/customers/?identifier=nonsense")[0] == 400
 
 
+def test_customers_are_found_by_an_email_or_phone_that_stands_in_a_field(api, make_customer):
+    ann = make_customer("a", fields={"E-Mail": "Ann@Example.org", "mobile": "079 123 45 67"})
+    bob = make_customer("b", fields={"workEmail": "ann@example.org"})
+    words.rebuild()
+    assert {*ids(api.get("/api/customers/?email=ann@example.ORG"))} == {ann.pk, bob.pk}
+    assert ids(api.get("/api/customers/?identifier=phone:%2B41791234567")) == [ann.pk]
+
+
 def test_customers_are_filtered_by_values(api, make_field, make_customer):
     make_field("age", "number"), make_field("Home town")
     ann = make_customer("a", fields={"age": Decimal("40.0"), "Home town": "Bern"})
