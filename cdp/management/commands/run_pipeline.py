@@ -20,6 +20,7 @@ from segments import memberships
 logger = logging.getLogger("cdp.pipeline")
 
 PAUSE_SECONDS = 0.5  # before the database is tried again
+ONE_BY_ONE = 1_000  # rows, after a failure, before a whole batch is tried again
 OUTBOX_EVERY_SECONDS = 1.0  # it is looked after: retries that are due, tasks that have died
 REST = timedelta(seconds=1)  # at most, when nothing is waiting; a notification ends it
 
@@ -93,8 +94,8 @@ def run(stage: pipeline.Stage) -> int:
 
 
 def one_by_one(stage: pipeline.Stage) -> int:
-    """Run a stage row by row for a batch; set aside each row that fails alone."""
-    for done in range(stage.batch):
+    """Run a stage row by row for a while; set aside each row that fails alone."""
+    for done in range(ONE_BY_ONE):
         try:
             if stage.work(1) == 0:
                 return done
@@ -106,7 +107,7 @@ def one_by_one(stage: pipeline.Stage) -> int:
                 raise
             with transaction.atomic():
                 stage.set_aside(f"{type(error).__name__}: {error}")
-    return stage.batch
+    return ONE_BY_ONE
 
 
 def rest() -> None:
