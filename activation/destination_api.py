@@ -17,6 +17,8 @@ from activation.presets import PRESETS
 from customers import apikit
 from customers.masking import Mask
 
+KIND_CHOICES = [(name, kind.label) for name, kind in destinations.KINDS.items()]
+
 
 @extend_schema_field({"type": "object", "example": {"url": "https://receiver.example/hook"}})
 class ConfigField(serializers.Field):
@@ -32,9 +34,7 @@ class ConfigField(serializers.Field):
 class DestinationSerializer(apikit.StrictModelSerializer):
     new_secret = ""
     config = ConfigField()
-    kind = serializers.ChoiceField(
-        [(name, kind.label) for name, kind in destinations.KINDS.items()], default=WEBHOOK
-    )
+    kind = serializers.ChoiceField(KIND_CHOICES, default=WEBHOOK)
     enabled = serializers.BooleanField(source="is_enabled", default=True)
     rate = serializers.FloatField(
         required=False,
@@ -124,9 +124,7 @@ class PresetsSerializer(serializers.Serializer):
 
 
 class PreviewSerializer(apikit.StrictSerializer):
-    kind = serializers.ChoiceField(
-        [(name, kind.label) for name, kind in destinations.KINDS.items()], default=WEBHOOK
-    )
+    kind = serializers.ChoiceField(KIND_CHOICES, default=WEBHOOK)
     config = ConfigField()
     customer = serializers.IntegerField(
         required=False,

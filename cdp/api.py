@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import django_filters
-from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import (
@@ -28,9 +26,11 @@ from rest_framework.views import APIView
 from activation import api as activation_api
 from activation import outbox
 from cdp import erasure, export, identities_api
+from cdp.customer_filters import CustomerFilters, segment_of
 from cdp.duplicates import PossibleDuplicateViewSet
+from cdp.exports.api import ExportViewSet
 from customers import api as customers_api
-from customers import apikit, consent, spelling
+from customers import apikit, consent
 from customers.consent import api as consent_api
 from customers.imports import api as imports_api
 from customers.masking import Mask
@@ -38,7 +38,6 @@ from customers.models import (
     Consent,
     ConsentChange,
     ConsentPurpose,
-    Customer,
     CustomerField,
     ImportKind,
 )
@@ -82,14 +81,6 @@ class CustomerFieldViewSet(customers_api.CustomerFieldViewSet):
             names = ", ".join(f"“{segment}”" for segment in using)
             raise apikit.Conflict(f"Segments use this field: {names}.", "in_use")
         super().perform_destroy(instance)
-
-
-class CustomerFilters(customers_api.CustomerFilters):
-    segment = django_filters.CharFilter(method="by_segment", help_text="The key of a segment.")
-
-    def by_segment(self, found: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
-        members = Membership.objects.filter(segment=_segment(value))
-        return found.filter(id__in=members.values("customer_id"))
 
 
 class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerViewSet):
@@ -154,7 +145,7 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
     @action(detail=True, resource="segments", model=Segment)
     def explain(self, request: Request, pk: str) -> Response:
         """Why the customer is in a segment or not, and when time alone will change that."""
-        segment = _segment(request.query_params.get("segment", ""))
+        segment = segment_of(request.query_params.get("segment", ""))
         explanation = explain.explain(segment, self.get_object().pk)
         explanation = explain.masked(explanation, Mask(request.user))
         return Response(segments_api.ExplanationSerializer(explanation).data)
@@ -173,15 +164,6 @@ class ImportViewSet(imports_api.ImportViewSet):
     kinds = {**imports_api.ImportViewSet.kinds, ImportKind.EVENTS: event_imports}
 
 
-def _segment(key: str) -> Segment:
-    """Return the segment; raises the 400 that says which key may have been meant."""
-    segment = Segment.objects.filter(key=key).first() if "\0" not in key else None
-    if segment is None:
-        hint = spelling.suggestion(key, Segment.objects.values_list("key", flat=True))
-        raise apikit.refuse("segment", f"There is no segment of this key.{hint}", "unknown")
-    return segment
-
-
 class SegmentViewSet(segments_api.SegmentViewSet):
     def announce(self, transitions: Sequence[Transition]) -> None:
         """Send what triggers wait for."""
@@ -197,6 +179,7 @@ router.register("suppressions", consent_api.SuppressionViewSet, basename="suppre
 router.register("possible-duplicates", PossibleDuplicateViewSet, basename="possible-duplicate")
 router.register("erasures", customers_api.ErasureViewSet, basename="erasure")
 router.register("imports", ImportViewSet, basename="import")
+router.register("exports", ExportViewSet, basename="export")
 router.register("events", events_api.EventViewSet, basename="event")
 router.register("event-names", events_api.EventNameViewSet, basename="event-name")
 router.register("sources", sources_api.SourceViewSet, basename="source")

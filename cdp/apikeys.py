@@ -21,6 +21,7 @@ RESOURCES = (
     "customers",
     "customer-fields",
     "imports",
+    "exports",
     "events",
     "sources",
     "segments",
@@ -124,6 +125,7 @@ class HasScope(permissions.BasePermission):
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
+        masking.show_to(request.user)
         reads = request.method in permissions.SAFE_METHODS or getattr(
             view, "action", None
         ) in getattr(view, "reading_actions", ())

@@ -16,6 +16,7 @@ from django.db import transaction
 
 from activation import erasure as activation_erasure
 from activation.models import Delivery
+from cdp import exports
 from cdp.demo.models import Message
 from customers import erasure as customers_erasure
 from customers import tombstones
@@ -58,6 +59,7 @@ def erase(customer_ids: Collection[int], *, by: str) -> Erasure:
     _forget(everyone)
     counts["events set aside or waiting"] = events_erasure.forget_traces(traces)
     counts["lines of files"] = customers_erasure.forget_traces(traces)
+    exports.forget_people()
     erasure = Erasure(by=by, counts=counts, digests=sorted(map(tombstones.digest, traces.keys)))
     tombstones.place(erasure.digests)
     erasure.save()

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -51,7 +52,8 @@ class Snapshot(models.Model):
 class Export(models.Model):
     """A file that is being written, or waits to be fetched. Work commits in chunks: it can resume.
 
-    `query` is what the list was filtered by, `after` the last row that stands in the file.
+    `query` is what the admin's list was filtered by; `filters` those of the API, which asked for it
+    if they are not null. `after` is the last row that stands in the file.
     """
 
     class Format(models.TextChoices):
@@ -62,6 +64,7 @@ class Export(models.Model):
     what = models.CharField(max_length=20, help_text="What it holds: customers, events, …")
     format = models.CharField(max_length=4, choices=Format, default=Format.CSV)
     query = models.TextField(blank=True, default="")
+    filters = models.JSONField(null=True)
     file = models.FileField(upload_to="exports/", blank=True)
     columns = models.JSONField(default=list)
     after = models.JSONField(default=list)
@@ -69,12 +72,36 @@ class Export(models.Model):
     rows_done = models.BigIntegerField(default=0)
     rows_total = models.BigIntegerField(null=True, help_text="About how many there are, if known.")
     error = models.TextField(blank=True, default="")
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+"
+    )
+    api_key = models.ForeignKey(ApiKey, models.CASCADE, null=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(created_by__isnull=True) ^ Q(api_key__isnull=True),
+                name="export_has_one_owner",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.what}-{self.pk}.{self.format}"
+
+    @property
+    def state(self) -> str:
+        if self.error:
+            return ExportState.FAILED
+        if self.finished_at:
+            return ExportState.DONE
+        return ExportState.WAITING if self.rows_total is None else ExportState.WRITING
+
+
+class ExportState(models.TextChoices):
+    WAITING = "waiting"
+    WRITING = "writing"
+    DONE = "done"
+    FAILED = "failed"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from activation import outbox, stays
-from cdp import undoing
+from cdp import exports, undoing
 from customers import changes, clock, search
 from events import holders, inbox
 from events.mail import recipients
@@ -64,6 +64,12 @@ def undo(limit: int) -> int:
     return undoing.forget_created(limit)
 
 
+def expire(limit: int) -> int:
+    """Have files removed that were exported too long ago."""
+    exports.sweep_now_and_then()
+    return 0
+
+
 class Stage(NamedTuple):
     """A step of the river, and what to do with a row that fails it alone."""
 
@@ -80,4 +86,5 @@ STAGES = (
     Stage("stay", stay),
     Stage("fill", fill, filling.set_aside),
     Stage("undo", undo, batch=1_000),
+    Stage("expire", expire),
 )

@@ -124,6 +124,11 @@ def current() -> Mask:
     return _viewer.get()
 
 
+def show_to(user: Any) -> None:
+    """Show what follows to this user, within `showing_to` or to the end of the request."""
+    _viewer.set(Mask(user))
+
+
 @contextmanager
 def showing_to(user: Any) -> Iterator[Mask]:
     """Show everything within to this user."""

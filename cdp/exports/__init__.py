@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +13,12 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan
 from django.http import QueryDict
 from django_q.tasks import async_task
 
+from cdp.apikeys import ApiKeyUser
 from cdp.exports import writing
 from cdp.exports.kinds import KINDS, Kind
 from cdp.models import Export
@@ -28,6 +29,9 @@ KEPT: Final = timedelta(days=7)  # then the file is removed
 CHUNK: Final = 2_000  # rows in memory
 SLICE: Final = 20  # seconds of work in one task; the queue has others to serve
 TASK: Final = "cdp.exports.run"
+SWEPT_EVERY: Final = 60.0  # seconds
+_PROGRESS: Final = ("rows_total", "rows_done", "after", "offset", "finished_at")
+_swept_at = {"": float("-inf")}  # of this process
 
 _log = logging.getLogger(__name__)
 
@@ -37,13 +41,20 @@ class TooManyRowsError(Exception):
 
 
 @transaction.atomic
-def create(what: str, format_: str, query: str, user: Any) -> Export:
-    """Begin an export of what the user may see now; the queue writes it.
+def create(
+    what: str, format_: str, query: str, user: Any, *, filters: Mapping[str, str] | None = None
+) -> Export:
+    """Begin an export of what the user, or API key, may see now; the queue writes it.
 
+    `query` is of the admin's list, `filters` are those of the API, which stand in its place.
     Personal data are masked if the user may not see them when it is written.
     """
     sweep()
-    export = Export(what=what, format=format_, query=query, created_by=user)
+    export = Export(what=what, format=format_, query=query, filters=filters)
+    if isinstance(user, ApiKeyUser):
+        export.api_key = user.key
+    else:
+        export.created_by = user
     export.columns = KINDS[what].columns()
     export.file.save(f"{uuid.uuid4()}.{format_}", ContentFile(b""), save=False)
     export.save()
@@ -53,14 +64,15 @@ def create(what: str, format_: str, query: str, user: Any) -> Export:
 
 def run(export_id: int) -> None:
     """Write for some seconds, then leave the rest to another task. May run twice, or resume."""
-    export = Export.objects.select_related("created_by").filter(pk=export_id).first()
+    found = Export.objects.select_related("created_by", "api_key")
+    export = found.filter(pk=export_id).first()
     if export is None or export.finished_at or export.error:
         return
-    if not KINDS[export.what].may_read(export.created_by):
+    if not KINDS[export.what].may_read(owner(export)):
         _fail(export, "Whoever asked for it may not see this any more.")
         return
     try:
-        with masking.showing_to(export.created_by) as mask:
+        with masking.showing_to(owner(export)) as mask:
             is_done = _write(export, mask, time.monotonic() + SLICE)
     except TooManyRowsError as error:
         _fail(export, str(error))
@@ -71,6 +83,11 @@ def run(export_id: int) -> None:
         return
     if not is_done:
         async_task(TASK, export.pk)
+
+
+def owner(export: Export) -> Any:
+    """Return the user, or the API key as a user, who asked for it."""
+    return export.created_by if export.api_key is None else ApiKeyUser(export.api_key)
 
 
 def is_expired(export: Export) -> bool:
@@ -89,6 +106,28 @@ def sweep() -> None:
         remove(export)
 
 
+def forget_people() -> None:
+    """Have all files removed that may hold who is being erased. Call it in that transaction."""
+    newest = Export.objects.aggregate(newest=Max("id"))["newest"]
+    if newest:
+        async_task("cdp.exports.remove_up_to", newest)
+
+
+def remove_up_to(export_id: int) -> None:
+    """Remove this and all older exports, but for those that hold nobody."""
+    for export in Export.objects.filter(pk__lte=export_id).exclude(what="fields"):
+        remove(export)
+
+
+def sweep_now_and_then() -> None:
+    """Let the queue, which has the files, remove what has expired; asked once a minute at most."""
+    if time.monotonic() - _swept_at[""] < SWEPT_EVERY:
+        return
+    _swept_at[""] = time.monotonic()
+    if Export.objects.filter(created_at__lt=clock.now() - KEPT).exists():
+        async_task("cdp.exports.sweep")
+
+
 def _fail(export: Export, message: str) -> None:
     export.error = message
     export.save(update_fields=["error"])
@@ -101,7 +140,7 @@ def _write(export: Export, mask: Mask, until: float) -> bool:
     What was written after the last commit, by a task that died, is cut off first.
     """
     kind = KINDS[export.what]
-    found = kind.rows_of(QueryDict(export.query), export.created_by)
+    found = _rows_of(export, kind)
     if export.rows_total is None:
         export.rows_total = _count(found)
     with Path(export.file.path).open("r+b") as file:
@@ -112,16 +151,28 @@ def _write(export: Export, mask: Mask, until: float) -> bool:
         while rows := _next(found, kind, export.after):
             _append(export, file, kind.rows(rows, mask))
             export.after = [_jsonable(getattr(rows[-1], name)) for name in kind.order]
-            export.save()
-            if time.monotonic() > until:
-                return False
+            is_wanted = _keep(export)
+            if not is_wanted or time.monotonic() > until:
+                return not is_wanted
         file.write(writing.tail(export.format))
     if export.format == Export.Format.XLSX:
         writing.workbook(Path(export.file.path), export.columns)
     export.finished_at = clock.now()
-    export.save()
+    _keep(export)
     _log.info("export %s: %s rows", export.pk, export.rows_done)
     return True
+
+
+def _keep(export: Export) -> bool:
+    """Commit how far it is; say whether anybody still wants it: it may be removed meanwhile."""
+    progress = {name: getattr(export, name) for name in _PROGRESS}
+    return bool(Export.objects.filter(pk=export.pk).update(**progress))
+
+
+def _rows_of(export: Export, kind: Kind) -> QuerySet[Any]:
+    if export.filters is not None:
+        return kind.filtered(export.filters)
+    return kind.rows_of(QueryDict(export.query), owner(export))
 
 
 def _append(export: Export, file: Any, rows: Sequence[Any]) -> None:

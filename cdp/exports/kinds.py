@@ -12,8 +12,12 @@ from django.http import QueryDict
 from django.test import RequestFactory
 from django.utils.dateparse import parse_datetime
 
+from activation.delivery_api import DeliveryFilters
 from activation.models import Delivery
-from customers import apikit, consent, exact
+from cdp.apikeys import ApiKeyUser
+from cdp.customer_filters import CustomerFilters, MemberFilters
+from customers import apikit, clock, consent, exact
+from customers.consent.api import ConsentFilters, SuppressionFilters
 from customers.masking import Mask
 from customers.models import (
     Consent,
@@ -23,7 +27,9 @@ from customers.models import (
     Identifier,
     Suppression,
 )
+from events.api import EventFilters
 from events.models import Event, EventName
+from segments.models import Membership, Segment
 
 Row = Mapping[str, Any]
 
@@ -43,8 +49,9 @@ class Kind:
     """Rows of `model`, read in the order of `order`, which tells any two apart.
 
     `columns` names the columns as they are at the beginning; `rows` turns a chunk of rows into
-    values by column. `rows_of` finds what a query asks for, as the user may see it; it raises
-    `ValueError`, `ValidationError` or `IncorrectLookupParameters` for what makes no sense.
+    values by column. `rows_of` finds what a query of the admin's list asks for, as the user may
+    see it; it raises `ValueError`, `ValidationError` or `IncorrectLookupParameters` for what makes
+    no sense. `base` are the rows that `filters` of the API choose from. A key needs `scopes`.
     """
 
     label: str
@@ -54,11 +61,22 @@ class Kind:
     rows: Callable[[Sequence[Any], Mask], list[Row]]
     rows_of: Callable[[QueryDict, Any], QuerySet[Any]]
     about: str
+    scopes: tuple[str, ...]
+    filters: type[apikit.StrictFilterSet] = apikit.StrictFilterSet
+    base: Callable[[], QuerySet[Any]] | None = None
     seen_as: type[Model] | None = None  # whose list shows such rows, if the model has none
 
     def may_read(self, user: Any) -> bool:
+        if isinstance(user, ApiKeyUser):
+            needed = {f"{scope}:read" for scope in self.scopes}
+            return user.key.revoked_at is None and needed <= {*user.key.scopes}
         meta = (self.seen_as or self.model)._meta
         return bool(user.has_perm(f"{meta.app_label}.view_{meta.model_name}"))
+
+    def filtered(self, given: Mapping[str, str]) -> QuerySet[Any]:
+        """Find rows by filters of the API. Raises its 400."""
+        rows = self.base() if self.base else self.model._default_manager.all()
+        return apikit.filtered(self.filters(given, rows)).order_by()
 
 
 def as_listed(model: type[Model]) -> Callable[[QueryDict, Any], QuerySet[Any]]:
@@ -212,6 +230,26 @@ def _suppressions(rows: Sequence[Suppression], mask: Mask) -> list[Row]:
     ]
 
 
+def _members(rows: Sequence[Membership], mask: Mask) -> list[Row]:
+    external_ids = _external_ids([row.customer_id for row in rows])
+    return [
+        {
+            "segment": row.segment.key,
+            "customerId": external_ids.get(row.customer_id),
+            "customer": row.customer_id,
+            "entered": _utc(row.entered_at),
+            "entryNo": row.entry_no,
+        }
+        for row in rows
+    ]
+
+
+def _members_of(query: QueryDict, user: Any) -> QuerySet[Membership]:
+    found = Membership.objects.select_related("segment").order_by()
+    key = query.get("segment", "").replace("\0", "")
+    return found.filter(segment__key=key) if key else found
+
+
 def _named(text: str) -> Callable[[], list[str]]:
     return text.split
 
@@ -225,6 +263,22 @@ KINDS: Mapping[str, Kind] = {
         _customers,
         as_listed(Customer),
         "With all their fields and consents.",
+        ("customers",),
+        CustomerFilters,
+        Customer.objects.current,
+    ),
+    "members": Kind(
+        "Members of a segment",
+        Membership,
+        ("customer_id", "segment_id"),
+        _named("segment customerId customer entered entryNo"),
+        _members,
+        _members_of,
+        "Who is in which segment, and since when.",
+        ("segments",),
+        MemberFilters,
+        lambda: Membership.objects.select_related("segment"),
+        Segment,
     ),
     "events": Kind(
         "Events",
@@ -234,6 +288,9 @@ KINDS: Mapping[str, Kind] = {
         _events,
         _events_of,
         "What customers did, with the properties of each event.",
+        ("events",),
+        EventFilters,
+        lambda: Event.objects.select_related("name", "source"),
         EventName,
     ),
     "deliveries": Kind(
@@ -249,6 +306,9 @@ KINDS: Mapping[str, Kind] = {
             "trigger", "destination"
         ),
         "Messages that triggers sent, and what came of them.",
+        ("activation", "customers"),
+        DeliveryFilters,
+        lambda: Delivery.objects.with_state(clock.now()).select_related("trigger", "destination"),
     ),
     "fields": Kind(
         "Customer fields",
@@ -258,6 +318,7 @@ KINDS: Mapping[str, Kind] = {
         _fields,
         as_listed(CustomerField),
         "Their names, types and labels, without values.",
+        ("customer-fields",),
     ),
     "consents": Kind(
         "Consents",
@@ -267,6 +328,8 @@ KINDS: Mapping[str, Kind] = {
         _consents,
         everything(Consent),
         "Who agreed to what, when, and how that is known.",
+        ("consents",),
+        ConsentFilters,
     ),
     "suppressions": Kind(
         "Suppressed addresses",
@@ -276,5 +339,7 @@ KINDS: Mapping[str, Kind] = {
         _suppressions,
         everything(Suppression),
         "To which nothing is sent, and why.",
+        ("consents",),
+        SuppressionFilters,
     ),
 }

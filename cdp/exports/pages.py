@@ -1,5 +1,6 @@
 """Exports in the admin: ask for one, see how far it is, fetch the file."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -12,9 +13,10 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, QueryD
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
-from django.utils.timezone import localtime, make_aware
+from django.utils.timezone import make_aware
 
 from cdp import exports
+from cdp.exports.api import answer
 from cdp.exports.kinds import KINDS
 from cdp.exports.writing import XLSX_ROWS
 from cdp.models import Export
@@ -22,11 +24,6 @@ from customers import adminkit, formats, masking
 from customers.adminkit import Button, Empty, ReadOnlyAdmin
 from events.models import EventName
 
-TYPES = {
-    "csv": "text/csv",
-    "json": "application/json",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
 _PAGING = ("p", "o", "after", "before")  # parameters of a list that choose no rows
 _NAMES = 200  # of events, suggested
 _OWN = ("what", "format")  # parameters that are ours, not the list's
@@ -81,7 +78,7 @@ class ExportAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Export]:
-        found = Export.objects.select_related("created_by")
+        found = Export.objects.select_related("created_by", "api_key")
         return found if request.user.is_superuser else found.filter(created_by=request.user.pk)
 
     def get_urls(self) -> list[URLPattern]:
@@ -160,13 +157,7 @@ class ExportAdmin(ReadOnlyAdmin):
         export = self._own(request, export_id)
         if not export.finished_at or exports.is_expired(export):
             raise Http404
-        name = f"{export.what}-{localtime(export.created_at):%Y-%m-%d-%H%M}.{export.format}"
-        return FileResponse(
-            export.file.open("rb"),
-            as_attachment=True,
-            filename=name,
-            content_type=TYPES[export.format],
-        )
+        return answer(export)
 
     def remove(self, request: HttpRequest, export_id: int) -> HttpResponse:
         export = self._own(request, export_id)
@@ -185,7 +176,7 @@ class ExportAdmin(ReadOnlyAdmin):
     @admin.display(description="Export")
     def shown_name(self, export: Export) -> SafeString:
         label = KINDS[export.what].label
-        return adminkit.stacked(label, ", ".join(_shown(QueryDict(export.query))) or "all")
+        return adminkit.stacked(label, ", ".join(_filters(export)) or "all")
 
     @admin.display(description="Rows")
     def shown_rows(self, export: Export) -> str:
@@ -201,6 +192,8 @@ class ExportAdmin(ReadOnlyAdmin):
 
     @admin.display(description="By")
     def by(self, export: Export) -> str:
+        if export.created_by is None:
+            return f"API key “{export.api_key}”"
         return export.created_by.get_full_name() or export.created_by.get_username()
 
     @admin.display(description="Asked for")
@@ -240,7 +233,7 @@ def _context(export: Export) -> dict[str, Any]:
     return {
         "export": export,
         "kind": KINDS[export.what],
-        "filters": _shown(QueryDict(export.query)),
+        "filters": _filters(export),
         "percent": _percent(export),
         "size": export.file.size if export.finished_at else 0,
         "until": export.created_at + exports.KEPT,
@@ -255,7 +248,11 @@ def _percent(export: Export) -> int:
     return min(99, 100 * export.rows_done // export.rows_total)
 
 
-def _shown(query: QueryDict) -> list[str]:
+def _filters(export: Export) -> list[str]:
+    return _shown(QueryDict(export.query) if export.filters is None else export.filters)
+
+
+def _shown(query: Mapping[str, str]) -> list[str]:
     """Say what a list was filtered by."""
     names = {"q": "search", "name": "event"}
     return [f"{names.get(name, name)}: {value}" for name, value in query.items() if value]

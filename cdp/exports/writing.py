@@ -14,6 +14,11 @@ from customers import exact
 from customers.imports.columns import escaped
 
 XLSX_ROWS = 100_000  # more take longer than anybody waits; Excel itself ends at a million
+TYPES = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 _XLSX_DIGITS = 15  # of a number; Excel forgets the others
 _XLSX_TEXT = 32_767  # characters of a cell
 

@@ -12,12 +12,12 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django_q.models import OrmQ
 
-from cdp import exports, roles
+from cdp import apikeys, erasure, exports, pipeline, roles
 from cdp.exports import kinds, writing
 from cdp.models import Export
 from customers import consent, suppression
 from customers.consent import Decision
-from tests.makers import NOON
+from tests.makers import NOON, Api
 
 pytestmark = pytest.mark.django_db
 
@@ -230,3 +230,105 @@ def test_filters_that_cannot_be_read_start_nothing(staff):
 )
 def test_lists_have_a_button_to_export_them(staff, path):
     assert "/admin/cdp/export/add/?" in staff.get(f"/admin/{path}").content.decode()
+
+
+SCOPES = ("exports:read", "exports:write", "customers:read", "segments:read")
+
+
+@pytest.fixture
+def shop(db):
+    return Api(apikeys.create("shop", [*SCOPES, apikeys.PERSONAL_DATA])[1])
+
+
+def fetched(api, body):
+    """Ask for an export over HTTP, let the queue work, and return the answer and the file."""
+    status, answer = api.post("/api/exports/", body)
+    assert (status, answer["state"]) == (201, "waiting"), answer
+    exports.run(answer["id"])
+    answer = api.get(f"/api/exports/{answer['id']}/")[1]
+    file = api.client.get(f"/api/exports/{answer['id']}/file/", headers=api.headers)
+    return answer, b"".join(file.streaming_content)
+
+
+def test_program_asks_follows_and_fetches(shop, people):
+    wanted = {"what": "customers", "filters": {"field.city[is]": "=1+1"}}
+    answer, content = fetched(shop, wanted | {"format": "csv"})
+    assert [row["customerId"] for row in lines(content)] == ["C-1"]
+    assert (answer["state"], answer["rows"]) == ("done", {"done": 1, "total": 1})
+    assert answer["size"] == len(content)
+    assert shop.get("/api/exports/")[1]["results"] == [answer]
+    assert shop.delete(f"/api/exports/{answer['id']}/")[0] == 204
+    assert shop.get(f"/api/exports/{answer['id']}/")[0] == 404
+
+
+def test_program_exports_members_with_their_entry(shop, people, make_segment):
+    make_segment({"field": "points", "op": "exists"}, "x")
+    wanted = {"what": "members", "format": "json", "filters": {"segment": "x"}}
+    _, content = fetched(shop, wanted)
+    (member,) = json.loads(content)
+    assert (member["segment"], member["customerId"], member["entryNo"]) == ("x", "C-1", 1)
+
+
+@pytest.mark.parametrize(
+    ("filters", "attr"),
+    [
+        ({"segmnt": "x"}, "segmnt"),
+        ({"segment": "nowhere"}, "segment"),
+        ({"field.ctiy": "Bern"}, "field.ctiy"),
+        ({"seen_since": "yesterday"}, "seen_since"),
+    ],
+)
+def test_filter_that_cannot_be_read_is_refused_at_once(shop, people, filters, attr):
+    status, answer = shop.post("/api/exports/", {"what": "customers", "filters": filters})
+    assert (status, answer["errors"][0]["attr"]) == (400, attr)
+    assert not Export.objects.exists()
+
+
+def test_key_exports_only_what_it_may_read_and_sees_only_its_own(shop, people):
+    for what in ("events", "deliveries", "fields", "consents", "suppressions"):
+        assert shop.post("/api/exports/", {"what": what})[0] == 403
+    export = shop.post("/api/exports/", {"what": "customers"})[1]
+    assert shop.get(f"/api/exports/{export['id']}/file/")[0] == 409
+    exports.run(export["id"])
+    other = Api(apikeys.create("other", SCOPES)[1])
+    assert other.get("/api/exports/")[1]["results"] == []
+    assert other.get(f"/api/exports/{export['id']}/file/")[0] == 404
+
+
+def test_key_without_personal_data_gets_them_masked_and_cannot_filter_by_them(people):
+    api = Api(apikeys.create("blind", SCOPES)[1])
+    _, content = fetched(api, {"what": "customers"})
+    assert [row["email"] for row in lines(content)] == ["", "•••"]
+    probe = {"what": "customers", "filters": {"field.email[starts_with]": "b"}}
+    assert api.post("/api/exports/", probe)[0] == 400
+
+
+def test_revoked_key_gets_no_file(shop, people, settings):
+    export = shop.post("/api/exports/", {"what": "customers"})[1]
+    apikeys.ApiKey.objects.update(revoked_at=NOON)
+    exports.run(export["id"])
+    assert "not see" in Export.objects.get().error
+
+
+def test_files_that_may_hold_the_erased_are_removed(anna, people, monkeypatch, tmp_path):
+    monkeypatch.setattr("django.conf.settings.DATA_DIR", tmp_path)
+    written("customers", "csv", anna)
+    written("fields", "csv", anna)
+    OrmQ.objects.all().delete()
+    erasure.erase([people[1].pk], by="test")
+    (task,) = (one.task for one in OrmQ.objects.all())
+    assert task["func"] == "cdp.exports.remove_up_to"
+    exports.remove_up_to(*task["args"])
+    assert [export.what for export in Export.objects.all()] == ["fields"]
+
+
+def test_pipeline_has_expired_files_removed(anna, people, monkeypatch):
+    written("customers", "csv", anna)
+    OrmQ.objects.all().delete()
+    monkeypatch.setitem(exports._swept_at, "", float("-inf"))
+    pipeline.expire(1)
+    assert not OrmQ.objects.exists()
+    Export.objects.update(created_at=NOON - timedelta(days=400))
+    monkeypatch.setitem(exports._swept_at, "", float("-inf"))
+    pipeline.expire(1)
+    assert OrmQ.objects.get().func() == "cdp.exports.sweep"
