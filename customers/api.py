@@ -18,6 +18,7 @@ from customers import (
     clock,
     definitions,
     filters,
+    finding,
     identity,
     indexing,
     lookups,
@@ -36,7 +37,7 @@ class CustomerFieldSerializer(apikit.StrictModelSerializer):
         model = CustomerField
         fields = [
             *("name", "type", "label", "description", "is_personal", "display", "group"),
-            *("position", "in_list", "in_filters", "is_indexed", "created_at"),
+            *("position", "in_list", "in_filters", "is_indexed", "finds_parts", "created_at"),
         ]
         extra_kwargs = {"type": {"required": True}, "is_personal": {"required": False}}
 
@@ -72,7 +73,7 @@ class CustomerFieldViewSet(viewsets.ModelViewSet):
 
     def perform_create(self, serializer: Any) -> None:
         serializer.save()
-        if "is_indexed" in serializer.validated_data:
+        if {"is_indexed", "finds_parts"} & {*serializer.validated_data}:
             indexing.ask()
 
     def perform_destroy(self, instance: CustomerField) -> None:
@@ -242,7 +243,7 @@ class CustomerFilters(apikit.StrictFilterSet):
         if problems:
             first = problems[0]
             raise apikit.refuse(first.parameter[:100], str(first), first.code)
-        passing: QuerySet[Customer] = filters.apply(found, wanted, clock.now())
+        passing: QuerySet[Customer] = finding.apply(found, wanted, clock.now())
         return passing
 
 

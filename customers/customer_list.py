@@ -11,7 +11,18 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils.http import urlencode
 
-from customers import adminkit, clock, columns, fields, filters, forms, indexing, masking, paging
+from customers import (
+    adminkit,
+    clock,
+    columns,
+    fields,
+    filters,
+    finding,
+    forms,
+    indexing,
+    masking,
+    paging,
+)
 from customers.adminkit import UncountedPaginator
 from customers.filters import Filter
 from customers.models import Customer, CustomerField, FieldType
@@ -198,7 +209,9 @@ class CustomerChangeList(ChangeList):
             messages.error(request, f"{problem.parameter[:80]}: {problem}")
         if self.problems:
             return found.none()
-        return filters.apply(found, self.filters, clock.now()) if self.filters else found
+        if not self.filters:
+            return found
+        return finding.apply(found, self.filters, clock.now(), is_large=self.is_large)
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         self.order = self._order()
@@ -218,7 +231,8 @@ class CustomerChangeList(ChangeList):
         started = time.monotonic()
         page = self._page(request)
         if self.is_large and time.monotonic() - started > indexing.SLOW:
-            indexing.note_slow(self._indexable())
+            by_parts = [one.field for one in self.filters if one.op in filters.PARTS_OPS]
+            indexing.note_slow(self._indexable(), by_parts)
         rows = page.rows
         self.result_list = rows
         self.result_count = len(rows)
@@ -249,11 +263,10 @@ class CustomerChangeList(ChangeList):
             )
             return paging.Page([], has_before=False, has_after=False)
 
-    def _indexable(self) -> list[int]:
+    def _indexable(self) -> list[CustomerField]:
         """Fields that an index would have helped with."""
         used = [one.field for one in self.filters if one.op not in _WITHOUT_INDEX]
-        used += [self.order.field] if self.order.field else []
-        return [field.pk for field in used if field.pk and not field.is_indexed]
+        return [*used, self.order.field] if self.order.field else used
 
     def _link(self, name: str, customer_id: int) -> str:
         return str(self.get_query_string({name: customer_id}, [AFTER, BEFORE]))
@@ -280,7 +293,7 @@ class CustomerChangeList(ChangeList):
         return lists.planned_rows(self.queryset.order_by()), False
 
 
-_WITHOUT_INDEX = ("contains", "not_contains", "ends_with", "is_not", "none_of", "not_in_last")
+_WITHOUT_INDEX = ("contains", "not_contains", "ends_with", "is_not", "none_of")
 
 
 def _id(text: Any) -> int | None:

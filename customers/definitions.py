@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from django.db import models, transaction
 from django_q.tasks import async_task
 
-from customers import exact, fields
+from customers import exact, fields, indexing
 from customers.fields import Value
 from customers.models import Customer, CustomerField, FieldType
 from customers.sql import lists
@@ -69,7 +69,7 @@ def start_retype(field: CustomerField, new_type: str, *, source: str) -> None:
         field.save(update_fields=["type", "indexed_at"])
         async_task("customers.definitions.convert", field.pk, source)
         if field.is_indexed:
-            async_task("customers.indexing.follow")
+            indexing.ask()
 
 
 def convert(field_id: int, source: str) -> None:
@@ -112,7 +112,7 @@ def delete(field: CustomerField, *, source: str) -> None:
     _clear(field.name, source)
     field.delete()
     if field.is_indexed:
-        async_task("customers.indexing.follow")
+        indexing.ask()
     _clear(field.name, source)  # what others wrote meanwhile
 
 

@@ -45,7 +45,10 @@ class CustomerFieldAdmin(ProductAdmin):
     fieldsets = (
         ("What it is", {"fields": ("name", "type", "label", "description", "is_personal")}),
         ("How it is shown", {"fields": ("display", "group", "position")}),
-        ("In the list of customers", {"fields": ("in_list", "in_filters", "is_indexed")}),
+        (
+            "In the list of customers",
+            {"fields": ("in_list", "in_filters", "is_indexed", "finds_parts")},
+        ),
     )
     radio_fields: ClassVar[Any] = {"type": admin.HORIZONTAL}
     empty = Empty(
@@ -126,7 +129,7 @@ class CustomerFieldAdmin(ProductAdmin):
         if obj.position is None:
             obj.position = CustomerField._meta.get_field("position").default
         super().save_model(request, obj, form, bool(change))
-        if {"is_indexed", "type"} & {*form.changed_data}:
+        if {"is_indexed", "finds_parts", "type"} & {*form.changed_data}:
             indexing.ask()
 
     def retype_view(self, request: HttpRequest, field_id: int) -> HttpResponse:

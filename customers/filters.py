@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.fields.array import ArrayContains
 from django.db.models import Case, F, Func, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Collate, Lower
 from django.db.models.lookups import (
@@ -34,11 +36,13 @@ Expression: TypeAlias = Any  # of Django's; it has no name for them
 PREFIX: Final = "field."
 MAX_DAYS: Final = 3_650
 MAX_LISTED: Final = 200  # values of one_of
+PART: Final = 3  # characters of the parts by which texts are found
+PARTS_OPS: Final = ("contains", "ends_with")
 BUILT_INS: Final = {
     name: CustomerField(name=name, type=FieldType.DATETIME, label=label)
     for name, label in (("@first_seen", "First seen"), ("@last_seen", "Last seen"))
 }
-_COLUMNS = {"@first_seen": "first_seen_at", "@last_seen": "last_seen_at"}
+COLUMNS: Final = {"@first_seen": "first_seen_at", "@last_seen": "last_seen_at"}
 _EITHER = ("exists", "missing")
 OPS: Final[Mapping[str, tuple[str, ...]]] = {
     FieldType.STRING: (
@@ -177,10 +181,35 @@ def apply(found: "QuerySet[Customer]", wanted: Iterable[Filter], now: datetime) 
     return found
 
 
+def has_parts(one: Filter) -> bool:
+    """Say whether the index of the parts of texts can tell who may pass a filter."""
+    if one.op not in PARTS_OPS or not one.field.finds_parts or one.field.indexed_at is None:
+        return False
+    return len(one.value) >= PART
+
+
+def narrow(found: "QuerySet[Customer]", one: Filter) -> Any:
+    """Keep only those customers whose texts have all the parts of what is looked for."""
+    texts = ArrayField(TextField())
+    parts = parts_of(one.field)
+    has_all = ArrayContains(parts, Value(_parts(one.value), texts))
+    is_long = ArrayContains(parts, Value([""], texts))
+    return found.filter(Q(has_all) | Q(is_long))
+
+
+def parts_of(field: CustomerField) -> Func:
+    """All parts of the text of a field; a text too long for that has the part "" as well."""
+    return Func(value_of(field), function="customers_parts", output_field=ArrayField(TextField()))
+
+
+def _parts(text: str) -> list[str]:
+    return sorted({text[at : at + PART] for at in range(len(text) - PART + 1)})
+
+
 def value_of(field: CustomerField) -> Expression:
     """The expression for a field's value that filters, sorting and indexes share."""
-    if field.name in _COLUMNS:
-        return F(_COLUMNS[field.name])
+    if field.name in COLUMNS:
+        return F(COLUMNS[field.name])
     if field.type == FieldType.NUMBER:
         json = _member(field.name, "->")
         is_number = Exact(
@@ -208,7 +237,7 @@ def _member(name: str, operator: str) -> Func:
 
 def stored(field: CustomerField, value: Any) -> Any:
     """Write a typed value as the expression of `value_of` gives it."""
-    if field.name in _COLUMNS:
+    if field.name in COLUMNS:
         return value
     if isinstance(value, datetime):
         iso = value.astimezone(UTC).replace(tzinfo=None).isoformat()
@@ -226,8 +255,10 @@ def _condition(one: Filter, now: datetime) -> Q:
         return Q(IsNull(value, True)) | ~Q(_compares(one._replace(op=_NEGATED[one.op]), value))
     if one.op in ("in_last", "not_in_last"):
         since, until = (stored(one.field, at) for at in (now - timedelta(days=one.value), now))
-        inside = Q(GreaterThan(value, since)) & Q(LessThanOrEqual(value, until))
-        return inside if one.op == "in_last" else Q(IsNull(value, True)) | ~inside
+        if one.op == "in_last":
+            return Q(GreaterThan(value, since)) & Q(LessThanOrEqual(value, until))
+        outside = Q(LessThanOrEqual(value, since)) | Q(GreaterThan(value, until))
+        return Q(IsNull(value, True)) | outside
     return Q(_compares(one, value))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -22,6 +22,7 @@ from django.views.decorators.http import require_POST
 
 from customers import adminkit, fields, formats, imports, masking
 from customers.adminkit import BoundedPaginator, Empty, ProductAdmin
+from customers.imports import consents
 from customers.imports.options import AUTO, DATES, NUMBERS
 from customers.imports.records import DELIMITERS
 from customers.imports.uploads import ENCODINGS
@@ -329,13 +330,12 @@ class ImportAdmin(ProductAdmin):
                 mapping.pop(name, None)
             elif verb == "create" and request.user.has_perm("customers.add_customerfield"):
                 mapping.pop(name, None)
-                CustomerField.objects.get_or_create(
-                    name=name, defaults={"type": FieldType(argument)}
-                )
+                if problem := _create_name(name, argument):
+                    messages.warning(request, f"“{name[:100]}” was not created. {problem}")
         return mapping
 
     def _context(self, request: HttpRequest, run: Import) -> dict[str, Any]:
-        known = fields.known()
+        known = fields.known() | consents.known()
         if not masking.current().is_clear:
             run.summary = imports.without_examples(run.summary)
         found = run.summary.get("fields", {})
@@ -383,6 +383,21 @@ class ImportAdmin(ProductAdmin):
 
     def _go_to(self, run: Import) -> HttpResponse:
         return adminkit.redirect(reverse("admin:customers_import_change", args=[run.pk]))
+
+
+def _create_name(name: str, kind: str) -> str | None:
+    """Create the field, or purpose of consent, that a file names; say what is wrong otherwise."""
+    if consents.is_meant(name):
+        return consents.create(name)
+    if CustomerField.objects.filter(name=name).exists():
+        return None
+    field = CustomerField(name=name, type=kind)
+    try:
+        field.full_clean()
+    except ValidationError as error:
+        return " ".join(error.messages)
+    field.save()
+    return None
 
 
 def _chosen(request: HttpRequest, run: Import, mapping: Mapping[str, str | None]) -> dict[str, Any]:

@@ -106,6 +106,29 @@ def granted(customer_ids: Collection[int], purpose: str) -> set[int]:
     return {*agreed.values_list("customer_id", flat=True)}
 
 
+def take_back(customer_ids: Collection[int], via: str) -> None:
+    """Forget the decisions of these customers, who must be held, that came by one way.
+
+    What they decided otherwise counts again. Queues facts for those whose answer changed.
+    """
+    ids = sorted(customer_ids)
+    if not sql.forget(ids, via):
+        return
+    before = _answers(ids)
+    sql.derive(ids)
+    changed = before.items() ^ _answers(ids).items()
+    changes.record(
+        changes.Fact(customer_id, changes.field(PREFIX + purpose))
+        for customer_id, purpose in sorted({key for key, _ in changed})
+    )
+
+
+def _answers(customer_ids: Collection[int]) -> dict[tuple[int, str], bool]:
+    found = Consent.objects.filter(customer__in=customer_ids)
+    rows = found.values_list("customer_id", "purpose", "granted")
+    return {(customer_id, purpose): granted for customer_id, purpose, granted in rows}
+
+
 def absorb(pairs: Sequence[tuple[int, int]]) -> None:
     """Join the decisions of (absorbed, survivor) customers, who must be held; the newest counts.
 

@@ -166,6 +166,18 @@ def move_back(survivor_id: int, absorbed_id: int, origin_ids: Sequence[int]) -> 
         )
 
 
+def forget(customer_ids: Sequence[int], via: str) -> bool:
+    """Remove from the history of these customers what came by one way; say if there was any."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DELETE FROM customers_consentchange WHERE customer_id = ANY(%s::bigint[]) AND via = %s
+            """,
+            [arrays.of_numbers(customer_ids), via],
+        )
+        return cursor.rowcount > 0
+
+
 def derive(customer_ids: Sequence[int]) -> None:
     """Make the present decisions of these customers what their history says. Hold them."""
     ids = arrays.of_numbers(customer_ids)

@@ -6,7 +6,14 @@ from typing import Final, NamedTuple
 
 from customers import exact, fields, identity, spelling
 from customers.fields import FieldValueError
-from customers.imports.options import NUMBERS, CustomerOptions, date_reader, number_reader
+from customers.imports import consents
+from customers.imports.options import (
+    NUMBERS,
+    CustomerOptions,
+    boolean_reader,
+    date_reader,
+    number_reader,
+)
 from customers.models import CustomerField, FieldType
 
 UNKNOWN: Final = "unknown_field"
@@ -79,6 +86,12 @@ class CustomerIds(dict[str, str]):
         return customer_id
 
 
+def meant(name: str, options: CustomerOptions) -> str | None:
+    """Return the field or purpose that a name in the file stands for; None to leave it out."""
+    own = options.fields.get(name, name)
+    return None if own is None else consents.normalised(own)
+
+
 class Columns(dict[str, "Column"]):
     """What reads the values of a field, by the name of it in the file."""
 
@@ -88,6 +101,7 @@ class Columns(dict[str, "Column"]):
         self.styles = {
             FieldType.NUMBER.value: number_reader(options.numbers),
             FieldType.DATETIME.value: date_reader(options.dates),
+            FieldType.BOOLEAN.value: boolean_reader(),
         }
         self.unknown: dict[str, Fault] = {}
 
@@ -95,7 +109,7 @@ class Columns(dict[str, "Column"]):
         if cell in self.unknown:
             raise CellError(self.unknown[cell])
         name = unescaped(cell.strip(fields.SPACES))
-        own = self.options.fields.get(name, name)
+        own = meant(name, self.options)
         if own is None:
             column = Column(name, None, _ignore)
         elif not name:
@@ -110,7 +124,8 @@ class Columns(dict[str, "Column"]):
 
     def _column(self, field: CustomerField) -> "Column":
         style = self.styles.get(field.type, str)
-        nothing = "null" if self.options.empty == "clear" else None
+        is_cleared = self.options.empty == "clear" and not consents.is_meant(field.name)
+        nothing = "null" if is_cleared else None
         plain = _PLAIN[FieldType(field.type)]
         if field.type == FieldType.NUMBER and self.options.numbers != NUMBERS[0]:
             plain = re.compile("0|[1-9][0-9]{0,2}").fullmatch
@@ -122,6 +137,8 @@ class Columns(dict[str, "Column"]):
 
     def _unknown(self, name: str) -> Fault:
         message = f"There is no customer field called “{name[:100]}”."
+        if consents.is_meant(name):
+            message = f"There is no purpose of consent for “{name[:100]}”."
         if len(self.unknown) < SUGGESTED:
             message += spelling.suggestion(name, self.known)
         return Fault(UNKNOWN, message, name[:100])

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Self
 
-from customers.fields import FieldValueError
+from customers.fields import FieldValueError, parse_value
 from customers.imports.records import DELIMITERS
 from customers.imports.uploads import ENCODINGS
+from customers.models import CustomerField, FieldType
 
 ISO: Final = "iso"
 EXCEL: Final = "excel"  # days since the end of 1899, with the time of day as a fraction
@@ -45,6 +46,7 @@ _DATES: Final = {
 NUMBERS: Final = tuple(_NUMBERS)
 DATES: Final = tuple(_DATES)
 EMPTY: Final = ("leave", "clear")
+_MOMENT: Final = CustomerField(name="decided_at", type=FieldType.DATETIME)
 
 
 class OptionError(ValueError):
@@ -101,11 +103,13 @@ class CustomerOptions(Options):
 
     Unknown customers are created or their lines refused; an empty cell leaves the value as it is
     or clears it. `fields` names the customer field for a name in the file that is not one, or None
-    to leave such values out.
+    to leave such values out. `decided_at` says when decisions about consent were made, unless
+    that was when the file was uploaded.
     """
 
     create_missing: bool = True
     empty: str = EMPTY[0]
+    decided_at: str = ""
     fields: Mapping[str, str | None] = field(default_factory=dict)
 
     @classmethod
@@ -117,8 +121,19 @@ class CustomerOptions(Options):
             cls._one_of(name, value, EMPTY)
         elif name == "fields":
             _check_mapping(name, value)
+        elif name == "decided_at":
+            moment(value)
         else:
             super()._check(name, value)
+
+
+def moment(text: Any) -> datetime | None:
+    """Read `decided_at`; None if it is empty. Raises `OptionError`."""
+    try:
+        value = parse_value(_MOMENT, text)
+    except FieldValueError as error:
+        raise OptionError(_MOMENT.name, str(error)) from error
+    return datetime.fromisoformat(str(value)) if value else None
 
 
 def _check_mapping(name: str, value: Any) -> None:
@@ -175,6 +190,16 @@ def _from_excel(days: int, part: str) -> str:
     except OverflowError:
         return ""
     return f"{moment:%Y-%m-%d}" if not seconds else f"{moment:%Y-%m-%dT%H:%M:%S}"
+
+
+_TRUE: Final = ("ja", "j", "oui", "si", "sì", "y", "on", "wahr", "vrai", "vero", "x")
+_FALSE: Final = ("nein", "n", "non", "off", "falsch", "faux", "falso")
+
+
+def boolean_reader() -> Callable[[str], str]:
+    """Return what turns a yes or no of German, French and Italian tables into true and false."""
+    words = dict.fromkeys(_TRUE, "true") | dict.fromkeys(_FALSE, "false")
+    return lambda text: words.get(text.lower(), text)
 
 
 class Guess(NamedTuple):

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from customers.fields import SPACES
-from customers.imports.columns import Columns, unescaped
+from customers.imports import consents
+from customers.imports.columns import Columns, meant, unescaped
 from customers.imports.layouts import Layout
 from customers.imports.options import ISO, NUMBERS, CustomerOptions
 from customers.models import CustomerField, FieldType
@@ -118,9 +119,10 @@ class Runs:
                     )
                 continue
             own, quote, read = self.targets[column]
+            is_consent = consents.is_meant(own)
             for values, cell in zip(rows, column_cells, strict=True):
                 if not cell:
-                    value = nothing
+                    value = None if is_consent else nothing
                 else:
                     value = quote + cell + quote if read is None else read(cell)
                     self.examples.setdefault(own, cell)
@@ -135,7 +137,7 @@ class Runs:
             return self._columns()
         targets = {}
         for name in {**dict.fromkeys(self.known), **self.options.fields}:
-            own = self.options.fields.get(name, name) or ""
+            own = meant(name, self.options) or ""
             is_whole = not set(name) & {self.delimiter, '"', "\n"}
             if own in self.known and is_whole and name == unescaped(name.strip(SPACES)):
                 targets[name] = self._target(name, own)
@@ -145,7 +147,7 @@ class Runs:
         targets = {}
         for column in self.layout.fields.values():
             name = unescaped(column.strip(SPACES))
-            own = self.options.fields.get(name, name)
+            own = meant(name, self.options)
             if own is not None and own in self.known:
                 targets[column] = self._target(column, own)
             elif own is not None:

@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from customers import changes, fields, survivors
-from customers.imports import columns, running, sql
+from customers.imports import columns, consents, running, sql
 from customers.imports.reports import KEPT_PROBLEMS
 from customers.imports.running import UNDO, StateError
 from customers.models import Import, ImportKind, ImportProblem, ImportState, ImportTouched
@@ -86,6 +86,7 @@ def _step(import_id: int, deadline: float) -> bool:
 
 def _restore(run: Import, customer_ids: list[int]) -> None:
     now = survivors.lock(customer_ids)
+    consents.take_back(run, {*now.values()})
     known = fields.known()
     values: dict[int, dict[str, str]] = {}
     kept = []

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from customers import fields, spelling
 from customers.fields import FieldValueError
-from customers.imports import layouts, sql, storing
+from customers.imports import consents, layouts, options, sql, storing
 from customers.imports.cells import Batch, Reader
 from customers.imports.layouts import Layout
 from customers.imports.options import CustomerOptions, date_reader, number_reader
@@ -68,7 +68,7 @@ def _work(
 ) -> Work:
     layout = layouts.find(run.format["columns"])
     options = CustomerOptions.read(run.options)
-    known = fields.known()
+    known = fields.known() | consents.known()
     runs = Runs(run.format["columns"], run.format["delimiter"], layout, options, known)
     context = _Context(run, layout, options, known, runs)
     return Work(partial(handle, context), runs.pattern, partial(conclude, context))
@@ -83,12 +83,18 @@ def _check(context: _Context, chunk: Chunk) -> Tally:
 
 def _apply(context: _Context, chunk: Chunk) -> Tally:
     run, batch = context.run, context.read(chunk)
-    stored = storing.store(batch.customers, Origin(f"import “{run.file_name}”", run.pk))
-    if stored.created or stored.updated:
-        sql.note_touched(run.pk, run.lines_done + 1, stored.created, stored.updated)
     _note_given(context, batch)
     tally = _tally(context, batch)
-    tally.created, tally.updated = len(stored.created), len(stored.updated)
+    has_answers = any(map(consents.is_meant, tally.found["fields"]))
+    answers = consents.taken(batch.customers) if has_answers else {}
+    stored = storing.store(batch.customers, Origin(f"import “{run.file_name}”", run.pk))
+    updated = {*stored.updated}
+    if answers:
+        decided_at = options.moment(context.options.decided_at)
+        updated |= consents.record(run, answers, decided_at) - {*stored.created}
+    if stored.created or updated:
+        sql.note_touched(run.pk, run.lines_done + 1, stored.created, sorted(updated))
+    tally.created, tally.updated = len(stored.created), len(updated)
     if stored.erased:
         tally.found["warnings"]["erased"] = len(stored.erased)
     return tally

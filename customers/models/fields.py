@@ -77,6 +77,13 @@ class CustomerField(models.Model):
         "customers, and imports of it a little slower. Set by itself when a filter was slow.",
     )
     indexed_at = models.DateTimeField(null=True, editable=False)
+    finds_parts = models.BooleanField(
+        "fast “contains”",
+        default=False,
+        db_default=False,
+        help_text="Of a text: keeps an index of all its parts as well, for “contains” and “ends "
+        "with”. Set by itself when such a filter was slow.",
+    )
     holders = models.BigIntegerField(null=True, editable=False)
     examples = ArrayField(models.TextField(), default=list, db_default=[], editable=False)
     counted_at = models.DateTimeField(null=True, editable=False)

@@ -134,17 +134,29 @@ def keep_search_entries(customer_ids: Sequence[int], folded: str, plain: str) ->
 
 
 def field_indexes() -> dict[str, bool]:
-    """Return the indexes on single customer fields by name, and whether each is complete."""
+    """Return the indexes made for filters by name, and whether each is complete."""
     with connection.cursor() as cursor:
         cursor.execute(
             r"""
             SELECT class.relname, index.indisvalid
             FROM pg_index AS index JOIN pg_class AS class ON class.oid = index.indexrelid
             WHERE index.indrelid = 'customers_customer'::regclass
-              AND class.relname LIKE 'customer\_field\_%'
+              AND class.relname ~ '^customer_(field|seen)_'
             """
         )
         return dict(cursor.fetchall())
+
+
+def try_lock_indexes() -> bool:
+    """Let one session at a time build indexes; false if another one does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext('customers.indexing'))")
+        return bool(cursor.fetchone()[0])
+
+
+def unlock_indexes() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(hashtext('customers.indexing'))")
 
 
 def drop_index(name: str) -> None:

@@ -310,15 +310,15 @@ def test_revoked_key_gets_no_file(shop, people, settings):
     assert "not see" in Export.objects.get().error
 
 
-def test_files_that_may_hold_the_erased_are_removed(anna, people, monkeypatch, tmp_path):
-    monkeypatch.setattr("django.conf.settings.DATA_DIR", tmp_path)
+def test_files_that_may_hold_the_erased_are_removed(anna, people, settings, tmp_path):
+    settings.ERASURE_LOG = tmp_path / "erasures.jsonl"
     written("customers", "csv", anna)
     written("fields", "csv", anna)
     OrmQ.objects.all().delete()
     erasure.erase([people[1].pk], by="test")
-    (task,) = (one.task for one in OrmQ.objects.all())
-    assert task["func"] == "cdp.exports.remove_up_to"
-    exports.remove_up_to(*task["args"])
+    task = OrmQ.objects.get()
+    assert task.func() == "cdp.exports.remove_up_to"
+    exports.remove_up_to(*task.args())
     assert [export.what for export in Export.objects.all()] == ["fields"]
 
 

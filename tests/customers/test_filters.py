@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from django_q.models import OrmQ
 
 from cdp import audience
-from customers import clock, fields, filters, indexing, paging
+from customers import clock, fields, filters, finding, indexing, paging
 from customers.models import Customer, CustomerField
 from customers.sql import lists
 from segments import preview
@@ -168,8 +169,45 @@ def test_index_is_used_and_goes_with_its_field(people):
     assert lists.field_indexes() == {}
 
 
+@pytest.mark.django_db(transaction=True)
+def test_parts_of_texts_are_found_by_their_index(people, make_customer):
+    make_customer("f", fields={"city": "x" * 400 + "Lauterbrunnen"})
+    city = CustomerField.objects.get(name="city")
+    seen = filters.BUILT_INS["@last_seen"]
+    indexing.note_slow([seen], [city])
+    indexing.follow(*OrmQ.objects.get().args())
+    assert lists.field_indexes() == {
+        f"customer_field_{city.pk}_string": True,
+        f"customer_field_{city.pk}_parts": True,
+        "customer_seen_last_seen": True,
+    }
+    for value, who in (("ern", "abd"), ("terbrun", "f"), ("nowhere", ""), ("rn", "abd")):
+        (one,) = filters.read([("field.city[contains]", value)], fields.known())[0]
+        rows = finding.apply(Customer.objects.current(), [one], clock.now())
+        assert "".join(sorted(row.external_id for row in rows)) == who
+        is_long_enough = len(value) >= filters.PART
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            assert (f"customer_field_{city.pk}_parts" in rows.explain()) == is_long_enough
+    rows = filters.apply(
+        Customer.objects.all(),
+        [filters.read([("field.@last_seen[not_in_last]", "3")], fields.known())[0][0]],
+        clock.now(),
+    )
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "customer_seen_last_seen" in rows.explain()
+    CustomerField.objects.update(is_indexed=False)
+    indexing.follow()
+    assert [*lists.field_indexes()] == ["customer_seen_last_seen"]
+    lists.drop_index("customer_seen_last_seen")
+
+
 def test_slow_field_gets_an_index_by_itself(people):
     city = CustomerField.objects.get(name="city")
-    indexing.note_slow([city.pk])
+    indexing.note_slow([city])
     city.refresh_from_db()
-    assert city.is_indexed
+    assert (city.is_indexed, city.finds_parts) == (True, False)
+    indexing.note_slow([], [city])
+    city.refresh_from_db()
+    assert city.finds_parts
