@@ -413,6 +413,8 @@ class ImportPages(ImportAdmin):
             event_imports.create,
             event_imports.example,
             event_imports.start_check_again,
+            event_imports.is_undoable,
+            event_imports.start_undo,
             event_sources,
         ),
     }

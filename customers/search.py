@@ -5,10 +5,12 @@ texts, of which the pipeline keeps an index; accents and case do not count.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from customers import identity
+from customers import identity, masking
 from customers.changes import Fact
+from customers.masking import MASK, Mask
 from customers.models import Customer
 from customers.sql import lists
 
@@ -28,16 +30,39 @@ def find(text: str, limit: int = FOUND_AT_MOST) -> list[int]:
 
     A CustomerId or e-mail may be its beginning only, and so may each word. A phone number is
     found with or without its country. Who changed a moment ago is found by the new words as soon
-    as the pipeline has seen to it.
+    as the pipeline has seen to it. For whom personal data are masked, an e-mail or phone must be
+    whole, and words count only where they can be read.
     """
     text = text.strip()[:200]
     if not text:
         return []
-    found = lists.find_by_identifier(_spellings(text), text, limit)
+    mask = masking.current()
+    found = lists.find_by_identifier(_spellings(text), text, limit, is_clear=mask.is_clear)
     query = _query(text)
     if query and len(found) < limit:
-        found += lists.find_by_words(query, limit)
+        by_words = lists.find_by_words(query, limit)
+        found += by_words if mask.is_clear else _by_what_is_seen(by_words, text, mask)
     return [*dict.fromkeys(found)][:limit]
+
+
+def _by_what_is_seen(customer_ids: list[int], text: str, mask: Mask) -> list[int]:
+    """Keep those who have all the words in values that are not masked; a guess tells nothing."""
+    words = [" " + word for word in _folded(text).split()[:_WORDS]]
+    people = Customer.objects.filter(pk__in=customer_ids).values_list("pk", "fields")
+    return [
+        customer_id
+        for customer_id, fields in people
+        if all(word in _seen_words(fields, mask) for word in words)
+    ]
+
+
+def _seen_words(fields: Mapping[str, Any], mask: Mask) -> str:
+    seen = (v for name, v in mask.fields(fields).items() if isinstance(v, str) and v != MASK)
+    return "".join(" " + _folded(value) for value in seen)
+
+
+def _folded(text: str) -> str:
+    return text.lower().translate(_FOLD)
 
 
 def follow(facts: Iterable[Fact]) -> None:
@@ -80,7 +105,7 @@ def _query(text: str) -> str:
     """Write what was typed as a query of PostgreSQL's text search; "" if it holds no word."""
     alternatives = []
     is_phone = _PHONE.fullmatch(text)
-    words = text.lower().translate(_FOLD).split()[:_WORDS]
+    words = _folded(text).split()[:_WORDS]
     if not is_phone or len(words) == 1:  # the words of a number with spaces are everywhere
         alternatives.append(" & ".join(f"{_quoted(word)}:*" for word in words))
     if is_phone:

@@ -45,7 +45,7 @@ class Kind(NamedTuple):
     """A kind of file that can be imported, and who takes it in.
 
     `create(file, name=…, options=…, created_by=…)` keeps it, `example()` is a file to begin with,
-    `check_again(id, options)` reads it in another way.
+    `check_again(id, options)` reads it in another way, `undo(id)` takes back what it brought.
     """
 
     label: str
@@ -53,6 +53,8 @@ class Kind(NamedTuple):
     create: Callable[..., Import]
     example: Callable[[], str]
     check_again: Callable[[int, Mapping[str, Any]], None]
+    is_undoable: Callable[[Import], bool]
+    undo: Callable[[int], None]
     sources: Callable[[], list[tuple[str, str]]] | None = None  # whose data the file holds
 
 
@@ -117,6 +119,8 @@ class ImportAdmin(ProductAdmin):
             imports.create,
             imports.example,
             imports.start_check_again,
+            imports.is_undoable,
+            imports.start_undo,
         )
     }
     list_display = ("shown_file", "shown_state", "lines", "customers", "uploaded_by", "started")
@@ -289,7 +293,7 @@ class ImportAdmin(ProductAdmin):
             "stop": imports.stop,
             "resume": imports.resume,
             "discard": imports.discard,
-            "undo": imports.start_undo,
+            "undo": self.kinds[run.kind].undo,
         }
         if verb not in commands:
             raise PermissionDenied
@@ -366,7 +370,7 @@ class ImportAdmin(ProductAdmin):
             "doubts": run.format.get("doubts", {}),
             "has_errors": run.rows_failed > 0,
             "earlier": imports.earlier(run) if run.state == ImportState.CHECKED else None,
-            "is_undoable": imports.is_undoable(run),
+            "is_undoable": self.kinds[run.kind].is_undoable(run),
             "undone": run.summary.get("undo", {}),
             "may_act": self.has_add_permission(request),
             "may_create_fields": request.user.has_perm("customers.add_customerfield"),
@@ -438,7 +442,9 @@ def _unknown(run: Import) -> list[dict[str, Any]]:
 def _percent(run: Import) -> int:
     if run.state != ImportState.UNDOING:
         return int(run.progress * 100)
-    undone = run.summary.get("undo", {})
+    undone = {**run.summary.get("undo", {})}
+    if events := undone.pop("events", 0):
+        return min(99, 100 * events // max(1, run.rows_ok))
     todo = run.customers_updated + 2 * run.customers_created  # who is created, is also removed
     return min(99, 100 * sum(undone.values()) // max(1, todo))
 

@@ -6,7 +6,8 @@ their message id and finds out who is who. A line without one is known by its co
 how many equal lines stand before it, so the same file uploaded again changes nothing, and two equal
 purchases in one file are two.
 
-Upload, progress, stop and resume are those of `customers.imports`; the summary holds
+Upload, progress, stop and resume are those of `customers.imports`, `undoing` tells how they are
+undone; the summary holds
 
     events    {name: {"count"}}
     errors    [{"code", "about", "message", "count", "lines"}]
@@ -32,9 +33,27 @@ from customers.imports.reports import Tally
 from customers.imports.running import APPLY, CHECK
 from customers.imports.uploads import FileError
 from customers.models import Import, ImportKind
-from events import cleaning, inbox
+from events import cleaning, inbox, undoing
 from events.cleaning import Envelope, RefusedError
 from events.models import Source
+from events.undoing import is_possible as is_undoable
+from events.undoing import start as start_undo
+from events.undoing import undo
+
+__all__ = [
+    "COLUMNS",
+    "EventOptions",
+    "apply",
+    "check",
+    "create",
+    "example",
+    "is_undoable",
+    "start_apply",
+    "start_check",
+    "start_check_again",
+    "start_undo",
+    "undo",
+]
 
 MAX_COLUMN: Final = 200  # characters
 AT_ONCE: Final = 500  # events in one request to the inbox
@@ -206,8 +225,10 @@ def _apply(run: Import, chunk: Chunk) -> Tally:
     """Put the good events of the chunk into the inbox, with its transaction."""
     tally, events = _read(run, chunk)
     source = Source.objects.get(key=run.options["source"])
+    undoing.note_beginning(run)
     for start in range(0, len(events), AT_ONCE):
-        body = exact.dumps({"batch": events[start : start + AT_ONCE]})
+        batch = {"batch": events[start : start + AT_ONCE], "context": {undoing.MARK: run.pk}}
+        body = exact.dumps(batch)
         inbox.accept_for(source, cleaning.HISTORICAL, body.encode())
     return tally
 

@@ -18,7 +18,7 @@ from customers import apikit, lookups
 from customers.api import CustomerSerializer
 from customers.imports.uploads import FileError
 from customers.models import Customer
-from segments import definitions, growth, lists, operands, parsing, preview
+from segments import definitions, growth, lists, operands, parsing, preview, visibility
 from segments.memberships import Transition
 from segments.models import (
     Audience,
@@ -89,9 +89,12 @@ class SegmentSerializer(apikit.StrictModelSerializer):
     def save(self, **more: Any) -> Segment:
         """Store the segment and start its filling."""
         segment = self.instance or Segment()
+        is_edited = self.validated_data.get("rule", segment.rule) != segment.rule
         for name, value in self.validated_data.items():
             setattr(segment, name, value)
         try:
+            if is_edited:
+                visibility.check(segment.rule)
             definitions.save(segment)
         except parsing.RuleError as error:
             refuse_rule(error)
@@ -310,6 +313,7 @@ class SegmentViewSet(viewsets.ModelViewSet[Segment]):
         question = QuestionSerializer(data=request.data)
         question.is_valid(raise_exception=True)
         try:
+            visibility.check(question.validated_data["rule"])
             found = preview.preview(**question.validated_data)
         except parsing.RuleError as error:
             refuse_rule(error)

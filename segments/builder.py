@@ -10,8 +10,9 @@ from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.html import json_script
 
-from customers import adminkit, clock, exact
+from customers import adminkit, clock, exact, masking
 from customers.adminkit import Use
+from customers.masking import Mask
 from customers.models import Customer, CustomerField
 from events.models import EventName
 from segments import (
@@ -25,6 +26,7 @@ from segments import (
     preview,
     sentences,
     sql,
+    visibility,
 )
 from segments.api import RESERVED_KEYS
 from segments.models import Audience, Segment
@@ -110,6 +112,7 @@ def show_preview(request: HttpRequest) -> JsonResponse:
     draft = _draft(request)
     try:
         quoted = _quoted(draft)
+        visibility.check(draft.rule)
         with transaction.atomic():
             sql.limit_time(EXACT_SECONDS if draft.exact else SECONDS)
             found = preview.preview(draft.rule, draft.audience, editing=draft.editing)
@@ -207,15 +210,25 @@ def _sample(request: HttpRequest, customer_ids: Sequence[int]) -> list[dict[str,
 
 def suggest(request: HttpRequest) -> JsonResponse:
     """Values of a customer field, or what is known of the properties of events."""
+    mask = masking.current()
     if field := request.GET.get("field"):
-        return JsonResponse({"values": catalogue.values(field)})
-    return JsonResponse({"properties": catalogue.properties(request.GET.getlist("event")[:20])})
+        return JsonResponse({"values": [] if mask.hides(field) else catalogue.values(field)})
+    found = catalogue.properties(request.GET.getlist("event")[:20])
+    seen = [
+        one | {"values": [] if _is_hidden(mask, one["name"]) else one["values"]} for one in found
+    ]
+    return JsonResponse({"properties": seen})
+
+
+def _is_hidden(mask: Mask, path: str) -> bool:
+    return any(map(mask.hides, path.split(".")))
 
 
 def review(request: HttpRequest, segment: Segment) -> JsonResponse:
     """Say what saving an edited rule would do to the members; null where that takes too long."""
     draft = _draft(request)
     try:
+        visibility.check(draft.rule)
         tree = parsing.parse(draft.rule, evaluation.known(segment.key))
     except parsing.RuleError as error:
         return _fault(error)
@@ -244,8 +257,11 @@ def save(request: HttpRequest, segment: Segment | None) -> JsonResponse:
         problems = {name: " ".join(map(str, texts)) for name, texts in form.errors.items()}
         return JsonResponse({"fields": problems}, status=400)
     edited = form.save(commit=False)
+    is_edited = edited.rule != sent.get("rule")
     edited.rule = sent.get("rule")
     try:
+        if is_edited:
+            visibility.check(edited.rule)
         definitions.save(edited)
     except parsing.RuleError as error:
         return _fault(error)

@@ -115,7 +115,9 @@ class ImportSerializer(apikit.StrictModelSerializer):
         return shown
 
     def get_is_undoable(self, run: Import) -> bool:
-        return imports.is_undoable(run)
+        view = self.context.get("view")
+        kind = view.kinds.get(run.kind) if view else imports
+        return bool(kind and kind.is_undoable(run))
 
 
 class ImportFilters(apikit.StrictFilterSet):
@@ -189,10 +191,11 @@ class ImportViewSet(
     def undo(self, request: Request, pk: str) -> Response:
         """Take back what an import changed, where nothing newer has changed it since.
 
-        Customers whom it created and who have nothing else are removed. Read `summary.undo` for
-        how many were `restored`, `removed` and `kept`, and `kept.csv` for the latter.
+        Events are taken from their customers. Customers whom it created and who have nothing else
+        are removed. Read `summary.undo` for how many were `restored`, `removed` and `kept`, and
+        `kept.csv` for the latter.
         """
-        return self._do(imports.start_undo)
+        return self._do(self._kind(self.get_object().kind).start_undo)
 
     @extend_schema(responses=CSV)
     @action(detail=True, url_path="kept.csv")

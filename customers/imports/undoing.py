@@ -41,12 +41,16 @@ class Taken(NamedTuple):
 
 def is_possible(run: Import) -> bool:
     """Tell whether an import wrote something that could be undone."""
-    has_written = run.state == ImportState.DONE or (
+    is_ours = run.kind == ImportKind.CUSTOMER_FIELDS
+    return is_ours and has_written(run) and bool(run.customers_created or run.customers_updated)
+
+
+def has_written(run: Import) -> bool:
+    """Tell whether an import of any kind has come so far as to write something."""
+    return run.state == ImportState.DONE or (
         run.state in (ImportState.STOPPED, ImportState.FAILED)
         and run.stopped_state == ImportState.IMPORTING
     )
-    is_ours = run.kind == ImportKind.CUSTOMER_FIELDS
-    return is_ours and has_written and bool(run.customers_created or run.customers_updated)
 
 
 @transaction.atomic
@@ -73,7 +77,7 @@ def _step(import_id: int, deadline: float) -> bool:
         return False
     chunk = ImportTouched.objects.filter(source=run, restored_at=None).order_by("line").first()
     if chunk is None:
-        _end_if_over(run)
+        end_if_over(run)
         return False
     _restore(run, sorted({*chunk.created, *chunk.updated}))
     ImportTouched.objects.filter(pk=chunk.pk).update(restored_at=Now())
@@ -129,10 +133,11 @@ def note_removed(taken: Taken, removed: Collection[int]) -> None:
     _count(run, removed=len(removed), kept=len(stay))
     _list(run, [(IN_USE, [taken.known_as[customer_id]]) for customer_id in sorted(stay)])
     run.save(update_fields=["summary"])
-    _end_if_over(run)
+    end_if_over(run)
 
 
-def _end_if_over(run: Import) -> None:
+def end_if_over(run: Import) -> None:
+    """Note that an import is undone, if nothing is left to do."""
     todo = Q(restored_at=None) | ~Q(created=[])
     if not ImportTouched.objects.filter(todo, source=run).exists():
         run.state, run.undone_at = ImportState.UNDONE, timezone.now()

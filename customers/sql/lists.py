@@ -22,8 +22,13 @@ def estimate_rows(table: str) -> int:
     return int(row[0]) if row else 0
 
 
-def find_by_identifier(keys: Sequence[tuple[str, str]], text: str, limit: int) -> list[int]:
-    """Return ids of customers with one of the (kind, value), or an id or e-mail that begins so."""
+def find_by_identifier(
+    keys: Sequence[tuple[str, str]], text: str, limit: int, *, is_clear: bool
+) -> list[int]:
+    """Return ids of customers with one of the (kind, value), or an id or e-mail that begins so.
+
+    Unless all is clear, the beginning of what is an address does not count.
+    """
     kinds, values = [kind for kind, _ in keys], [value for _, value in keys]
     beginning = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
     with connection.cursor() as cursor:
@@ -33,13 +38,16 @@ def find_by_identifier(keys: Sequence[tuple[str, str]], text: str, limit: int) -
             WHERE (kind, value) IN (SELECT * FROM unnest(%(kinds)s::text[], %(values)s::text[]))
             UNION
             (SELECT customer_id FROM customers_identifier
-             WHERE kind = 'customer_id' AND value LIKE %(beginning)s LIMIT %(limit)s)
+             WHERE kind = 'customer_id' AND value LIKE %(beginning)s
+               AND (%(is_clear)s OR value !~ '@|^[+]') LIMIT %(limit)s)
             UNION
             (SELECT customer_id FROM customers_identifier
-             WHERE kind = 'email' AND value LIKE lower(%(beginning)s) LIMIT %(limit)s)
+             WHERE kind = 'email' AND %(is_clear)s AND value LIKE lower(%(beginning)s)
+             LIMIT %(limit)s)
             LIMIT %(limit)s
             """,
-            {"kinds": kinds, "values": values, "beginning": beginning, "limit": limit},
+            {"kinds": kinds, "values": values, "beginning": beginning, "limit": limit}
+            | {"is_clear": is_clear},
         )
         return [row[0] for row in cursor.fetchall()]
 

@@ -179,6 +179,26 @@ def note_seen(rows: Sequence[tuple[int, Any, Any]]) -> list[int]:
         return [customer_id for (customer_id,) in cursor.fetchall()]
 
 
+def narrow_seen(rows: Sequence[tuple[int, Any, Any, Any, Any]]) -> None:
+    """Replace when customers were seen, by (id, first taken back, last, first remaining, last)."""
+    ids, *times = zip(*rows, strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE customers_customer
+            SET first_seen_at = CASE WHEN first_seen_at = taken.first THEN taken.next_first
+                                     ELSE first_seen_at END,
+                last_seen_at = CASE WHEN last_seen_at = taken.last THEN taken.next_last
+                                    ELSE last_seen_at END
+            FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
+                        %s::timestamptz[]) AS taken (id, first, last, next_first, next_last)
+            WHERE customers_customer.id = taken.id
+              AND (first_seen_at = taken.first OR last_seen_at = taken.last)
+            """,
+            [arrays.of_numbers(ids), *map(arrays.of_times, times)],
+        )
+
+
 def select_profiles(customer_ids: Sequence[int]) -> list[Any]:
     """Return (id, fields as JSON text, first_seen_at, last_seen_at) of these customers."""
     with connection.cursor() as cursor:

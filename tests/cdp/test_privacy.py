@@ -12,7 +12,7 @@ from django.urls import reverse
 from activation import destinations, outbox, triggers
 from activation.models import Destination, Trigger
 from cdp import apikeys
-from customers import fields, masking
+from customers import fields, masking, search
 from customers.imports import reports
 from customers.models import Identifier, Import
 from events.models import Quarantine
@@ -61,6 +61,7 @@ def person(make_field, make_customer, make_event, make_segment, settings):
     }
 
 
+LIST = "/admin/customers/customer/"
 PAGES = (
     "",
     "search/?s=zeb@secret.example",
@@ -177,3 +178,51 @@ def test_names_of_things_are_no_names_of_people(make_field, person):
 
 def test_error_file_itself_holds_the_lines(person):
     assert "Zebulon" in "".join(reports.error_file(Import.objects.get()))
+
+
+GUESS = {"field": "firstName", "op": "is", "value": "Zebulon"}
+OF_EVENT = {
+    "event": "*",
+    "measure": "count",
+    "op": "at_least",
+    "value": 1,
+    "where": [{"property": "first_name", "op": "is", "value": "Zebulon"}],
+}
+
+
+def test_guesses_of_a_viewer_tell_nothing(person, member):
+    search.rebuild()
+    client = member("Viewer")
+    found = {
+        query: f"/customer/{person['customer']}/" in client.get(LIST, {"q": query}).content.decode()
+        for query in ("Z-1", "bern", "zeb@secret.example", "zeb@sec", "zebu", "+417911", "secret")
+    }
+    assert {query for query, is_found in found.items() if is_found} == {
+        *("Z-1", "bern", "zeb@secret.example")
+    }
+    for name in ("firstName", "email"):
+        page = client.get(LIST, {f"field.{name}[starts_with]": "z"}).content.decode()
+        assert "There is no customer field called" in page
+        assert client.get("/admin/segments/segment/suggest/", {"field": name}).json() == {
+            "values": []
+        }
+    for rule in (GUESS, {"all": [{"not": GUESS}]}, OF_EVENT):
+        answer = client.post(
+            "/admin/segments/segment/preview/", {"rule": rule}, content_type="application/json"
+        )
+        assert "may not see" in answer.content.decode()
+
+
+def test_guesses_of_a_key_tell_nothing(person):
+    search.rebuild()
+    scopes = {*apikeys.ALL_SCOPES} - {apikeys.PERSONAL_DATA}
+    api = Api(apikeys.create("x", scopes)[1])
+    for query in ("field.firstName=Zebulon", "field.email[contains]=zeb"):
+        assert api.get(f"/api/customers/?{query}")[0] == 400
+    assert api.get("/api/customers/?q=zebul")[1]["results"] == []
+    assert len(api.get("/api/customers/?q=bern")[1]["results"]) == 1
+    assert api.post("/api/segments/preview/", {"rule": GUESS})[0] == 400
+    wanted = {"key": "y", "name": "Y", "rule": GUESS}
+    assert api.post("/api/segments/", wanted)[0] == 400
+    assert api.patch("/api/segments/x/", {"rule": GUESS})[0] == 400
+    assert api.patch("/api/segments/x/", {"name": "Ex"})[0] == 200
