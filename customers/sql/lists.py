@@ -46,8 +46,13 @@ def find_by_identifier(
              LIMIT %(limit)s)
             LIMIT %(limit)s
             """,
-            {"kinds": kinds, "values": values, "beginning": beginning, "limit": limit}
-            | {"is_clear": is_clear},
+            {
+                "kinds": kinds,
+                "values": values,
+                "beginning": beginning,
+                "limit": limit,
+                "is_clear": is_clear,
+            },
         )
         return [row[0] for row in cursor.fetchall()]
 

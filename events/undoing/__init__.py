@@ -33,9 +33,13 @@ RANGE: Final = 20_000  # ids looked through at once
 
 
 def note_beginning(run: Import) -> None:
-    """Note where the events of an import can begin. Call it before the first is accepted."""
-    if run.format.get("began_at") != run.started_at.isoformat():
-        began = {BEGAN: events_sql.latest_event_id(), "began_at": run.started_at.isoformat()}
+    """Note where the events of an import can begin. Call it before the first is accepted.
+
+    One too low: the very first event of all has the id that the sequence shows beforehand.
+    """
+    began_at = run.started_at and run.started_at.isoformat()
+    if run.format.get("began_at") != began_at:
+        began = {BEGAN: events_sql.latest_event_id() - 1, "began_at": began_at}
         run.format = {**run.format, **began}
 
 

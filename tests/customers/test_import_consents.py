@@ -120,6 +120,7 @@ def test_wizard_creates_a_purpose_and_refuses_what_no_field_may_be_called(staff)
         f"name_{number}": f"create:{'number' if 'what' in name else 'boolean'}"
         for number, name in enumerate(run.summary["unknown_fields"])
     }
+    chosen["create_missing"] = "on"
     page = staff.post(f"/admin/customers/import/{run.pk}/recheck/", chosen, follow=True)
     assert "may not begin with @" in page.content.decode()
     imports.check(run.pk)

@@ -78,7 +78,7 @@ def test_who_has_more_by_now_stays(make_field):
     customer_imports.apply(values.pk)
     assert undone(run)[1] == {"events": 2, "restored": 2, "removed": 1, "kept": 1}
     assert Customer.objects.get().external_id == "ann"
-    assert "ann,created by the import" in "".join(customer_imports.kept_file(run))
+    assert 'ann,"created by the import' in "".join(customer_imports.kept_file(run))
 
 
 def test_it_goes_range_by_range_and_waits_for_the_river(monkeypatch):
