@@ -14,7 +14,7 @@ PARTS = """
 class Migration(migrations.Migration):
     """Let texts be found by their parts."""
 
-    dependencies = [("customers", "0011_duplicates")]
+    dependencies = [("customers", "0012_suppression_removals")]
 
     operations = [
         migrations.RunSQL(PARTS, "DROP FUNCTION customers_parts(text)"),
