@@ -46,6 +46,7 @@ _DATES: Final = {
 NUMBERS: Final = tuple(_NUMBERS)
 DATES: Final = tuple(_DATES)
 EMPTY: Final = ("leave", "clear")
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]").search
 _MOMENT: Final = CustomerField(name="decided_at", type=FieldType.DATETIME)
 
 
@@ -77,6 +78,7 @@ class Options:
         for name, value in raw.items():
             if name not in known:
                 raise OptionError(name, f"There is no option “{name}”: {', '.join(sorted(known))}.")
+            _refuse_unstorable(name, value)
             cls._check(name, value)
         return cls(**raw)
 
@@ -95,6 +97,16 @@ class Options:
         if value not in allowed:
             listed = ", ".join(f"“{each}”" for each in allowed)
             raise OptionError(name, f"“{name}” must be one of {listed}.")
+
+
+def _refuse_unstorable(name: str, value: Any) -> None:
+    """Refuse what no column holds: NUL, and halves of characters. Raises `OptionError`."""
+    members = [*value, *value.values()] if isinstance(value, dict) else value
+    if isinstance(value, dict | list):
+        for member in members:
+            _refuse_unstorable(name, member)
+    elif isinstance(value, str) and _UNSTORABLE(value):
+        raise OptionError(name, "A text here holds a character that cannot be stored.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,8 @@ def unpacked(file: IO[Any], encoding: str = "") -> Iterator[Upload]:
     found = _detect(_blocks(file, packing), digest)
     if not encoding or (encoding == "utf-16" and found.startswith("utf-16")):
         encoding = found
+    if encoding == "utf-16":
+        raise FileError("This file is not in UTF-16. Leave it to us to find out its characters.")
     with tempfile.TemporaryFile() as content:
         for text in _decoded(_blocks(file, packing), encoding):
             content.write(text.encode("utf-8", "surrogateescape"))

@@ -103,6 +103,10 @@ def test_import_is_stopped_and_resumed(api, upload):
         ({"options": "[]"}, "options"),
         ({"options": '{"emtpy": "clear"}'}, "emtpy"),
         ({"emtpy": "clear"}, "emtpy"),
+        ({"options": '{"fields": {"x": "\\u0000"}}'}, "fields"),
+        ({"options": '{"fields": {"\\ud800": null}}'}, "fields"),
+        ({"kind": "events", "options": '{"source": "a\\u0000"}'}, "source"),
+        ({"encoding": "utf-16"}, "file"),
     ],
 )
 def test_wrong_upload_is_refused_where_it_is_wrong(upload, more, attr):
