@@ -228,7 +228,7 @@ class Dispatcher:
             sending.give_back([(one.id, one.token) for ones in left for one in ones])
         answers: dict[int, list[Answer]] = defaultdict(list)
         for one in in_order:
-            if any(message.id in noted for message in one.request):
+            if any((message.id, message.token) in noted for message in one.request):
                 answers[one.destination_id].append(one.answer)
         self._weigh(answers, self._now())
 

@@ -150,7 +150,7 @@ class CountSerializer(serializers.Serializer):
 
 
 class ForecastSerializer(serializers.Serializer):
-    since = serializers.DateTimeField()
+    since = apikit.UtcDateTimeField()
     would_have_sent = CountSerializer()
     existing = CountSerializer(help_text="At once, with `include_existing`.")
 
@@ -159,8 +159,8 @@ class ReasonSerializer(serializers.Serializer):
     code = serializers.ChoiceField(why.CODES)
     sentence = serializers.CharField()
     delivery = serializers.UUIDField(allow_null=True)
-    at = serializers.DateTimeField(allow_null=True, help_text="When that came about.")
-    until = serializers.DateTimeField(allow_null=True, help_text="When it may change by itself.")
+    at = apikit.UtcDateTimeField(allow_null=True, help_text="When that came about.")
+    until = apikit.UtcDateTimeField(allow_null=True, help_text="When it may change by itself.")
 
 
 class TriggerViewSet(KeyedViewSet):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from activation import gates
+from activation import gates, retries
 from activation.messages import wish_of
 from activation.models import Backlog, Delivery, On, Reason, State, Trigger
 from activation.sql import causes
@@ -104,8 +104,12 @@ def _held(delivery: Delivery) -> Why:
     if not destination.is_enabled:
         text = f"“{destination}” is paused, so it waits. {destination.disabled_because}".strip()
         return Why("destination_disabled", text, delivery.pk, delivery.created_at)
-    text = f"“{destination}” failed {destination.failures_in_a_row} times in a row, so it waits."
     until = destination.held_until
+    if destination.failures_in_a_row < retries.FAILURES_TO_OPEN:
+        text = f"“{destination}” asked to be left in peace, so it waits."
+    else:
+        times = f"{destination.failures_in_a_row} times in a row"
+        text = f"“{destination}” failed {times}, so it waits."
     return Why("held_by_breaker", text, delivery.pk, delivery.created_at, until)
 
 

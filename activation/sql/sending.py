@@ -200,8 +200,8 @@ def keep_back(rows: Sequence[tuple[UUID, UUID, str, str, datetime | None]]) -> N
         )
 
 
-def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
-    """Write down attempts, but only of messages whose lease is still ours; return their ids.
+def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[tuple[UUID, UUID]]:
+    """Write down attempts, but only of messages whose lease is still ours; return (id, token).
 
     Each is (delivery id, token of our lease, destination id, at, status, ms, error, response,
     delivered at, dead at, due at, with how many together from now on, what was sent if it is to
@@ -239,15 +239,17 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
                     cancelled_at = CASE WHEN attempt.delivered_at IS NULL THEN d.cancelled_at END
                 FROM mine JOIN attempt USING (id)
                 WHERE d.id = mine.id AND d.lease = attempt.token
-                RETURNING d.id
+                RETURNING d.id, attempt.token
+            ), logged AS (
+                -- By the token too: an attempt whose lease ran out may end together with the next.
+                INSERT INTO activation_attempt (delivery_id, at, status, ms, error, response)
+                SELECT id, at, status, ms, error, response FROM attempt JOIN noted USING (id, token)
             )
-            INSERT INTO activation_attempt (delivery_id, at, status, ms, error, response)
-            SELECT id, at, status, ms, error, response FROM attempt JOIN noted USING (id)
-            RETURNING delivery_id
+            SELECT id, token FROM noted
             """,
             columns,
         )
-        return {delivery_id for (delivery_id,) in cursor.fetchall()}
+        return {*cursor.fetchall()}
 
 
 def cancel_waiting(trigger_id: int, reason: str, note: str) -> int:

@@ -385,12 +385,15 @@ def test_result_is_not_written_when_the_lease_is_lost(make_trigger, enter, make_
     first = token_of(delivery)
     lease(uuid4())
     second = token_of(delivery)
-    assert sending.note_attempts([row_of(delivery.pk, first, Answer(500, 5, "late"))]) == set()
+    late = row_of(delivery.pk, first, Answer(500, 5, "late"))
+    assert sending.note_attempts([late]) == set()
     delivery.refresh_from_db()
     assert (delivery.lease, delivery.attempts_made, delivery.last_error) == (second, 0, "")
     assert not Attempt.objects.exists()
-    assert sending.note_attempts([row_of(delivery.pk, second)]) == {delivery.pk}
+    both = [late, row_of(delivery.pk, second)]
+    assert sending.note_attempts(both) == {(delivery.pk, second)}
     assert state_of(delivery) == "delivered"
+    assert [attempt.error for attempt in Attempt.objects.all()] == [""]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -440,7 +443,7 @@ def test_message_cancelled_while_on_its_way_may_arrive_but_is_not_retried(make_t
         row_of(arrived.pk, token_of(arrived)),
         row_of(failed.pk, token_of(failed), Answer(500, 5, "no")),
     ]
-    assert sending.note_attempts(rows) == {arrived.pk, failed.pk}
+    assert {pk for pk, _ in sending.note_attempts(rows)} == {arrived.pk, failed.pk}
     assert (state_of(arrived), state_of(failed)) == ("delivered", "cancelled")
 
 
