@@ -73,7 +73,7 @@ class Product:
     def manage(self, *arguments):
         """Run a command of manage.py; return what it printed."""
         argv = [sys.executable, str(MANAGE), *map(str, arguments)]
-        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
