@@ -121,13 +121,21 @@ def _compare(search: DuplicateSearch) -> None:
     assert search.after_key is not None  # noqa: S101 (for the type checker)
     blocks = sql.select_blocks(search.after_key, KEYS_AT_ONCE, MAX_BLOCK)
     pairs = {pair for _, ids in blocks for pair in combinations(sorted(ids), 2)}
-    if len(blocks) < KEYS_AT_ONCE:
-        search.finished_at = clock.now()
-        sql.forget_keys()
-    else:
-        search.after_key = blocks[-1][0]
     if pairs and PossibleDuplicate.objects.count() < MAX_LISTED:
         _list(sorted(pairs))
+    if len(blocks) < KEYS_AT_ONCE:
+        _finish(search)
+    else:
+        search.after_key = blocks[-1][0]
+
+
+def _finish(search: DuplicateSearch) -> None:
+    """End the search; pairs that it did not find again are alike no more."""
+    search.finished_at = clock.now()
+    sql.forget_keys()
+    pairs = PossibleDuplicate.objects.all()
+    if pairs.count() < MAX_LISTED:  # else some were not looked at
+        pairs.filter(dismissed_at=None, found_at__lt=search.started_at).delete()
 
 
 def _list(pairs: Sequence[tuple[int, int]]) -> None:
@@ -143,14 +151,18 @@ def _list(pairs: Sequence[tuple[int, int]]) -> None:
     PossibleDuplicate.objects.bulk_create(
         [
             PossibleDuplicate(
-                one_id=one_id, other_id=other_id, score=round(like.score, 1), reasons=like.reasons
+                one_id=one_id,
+                other_id=other_id,
+                score=round(like.score, 1),
+                reasons=like.reasons,
+                found_at=clock.now(),
             )
             for (one_id, other_id), like in listed
             if (one_id, other_id) not in separated
         ],
         update_conflicts=True,
         unique_fields=["one", "other"],
-        update_fields=["score", "reasons"],
+        update_fields=["score", "reasons", "found_at"],
     )
 
 

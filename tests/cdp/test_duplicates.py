@@ -53,6 +53,16 @@ def test_who_goes_by_an_email_that_stands_in_a_field_of_another(make_customer):
     assert find() == {(one.pk, other.pk)}
 
 
+def test_pair_that_is_alike_no_more_is_not_listed_any_longer(make_customer):
+    for name in "abcd":
+        make_customer(name, fields={"email": "ab@x.com" if name < "c" else "cd@x.com"})
+    assert len(find()) == 2
+    duplicates.dismiss(duplicates.open_pairs().filter(one__external_id="c"), "Anna")
+    Customer.objects.filter(external_id__in=["b", "d"]).update(fields={})
+    assert find() == set()
+    assert PossibleDuplicate.objects.get().dismissed_by == "Anna"
+
+
 def test_search_begins_once_a_night(make_customer):
     at_noon, at_night = (clock.now().replace(hour=hour) for hour in (12, 2))
     assert not duplicates.start_nightly(at_night)  # nobody is there

@@ -15,7 +15,7 @@ from cdp import apikeys
 from customers import fields, masking, search
 from customers.imports import reports
 from customers.models import Identifier, Import
-from events.models import Quarantine
+from events.models import Quarantine, Waiting
 from tests.makers import Api
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +49,8 @@ def person(make_field, make_customer, make_event, make_segment, settings):
     delivery = outbox.send_test(trigger, customer.pk).delivery_id
     body = json.dumps({"traits": {"firstName": "Zebulon", "email": "zeb@secret.example"}})
     refused = Quarantine.objects.create(source=event.source, call="track", code="x", body=body)
+    email = "zeb@secret.example"
+    waiting = Waiting.objects.create(source=event.source, email=email, body=body)
     run = Import.objects.create(kind="customer_fields", file="x", file_name="x", file_size=1)
     run.problems.create(line=1, code="x", message="x", row=["Zebulon"])
     return {
@@ -58,6 +60,7 @@ def person(make_field, make_customer, make_event, make_segment, settings):
         "delivery": delivery,
         "refused": refused.pk,
         "run": run.pk,
+        "waiting": waiting.pk,
     }
 
 
@@ -95,6 +98,8 @@ ENDPOINTS = (
     "events/",
     "quarantine/",
     "quarantine/{refused}/",
+    "waiting-events/",
+    "waiting-events/{waiting}/",
     "imports/{run}/errors.csv",
 )
 
