@@ -34,10 +34,8 @@ def store(values: Mapping[str, Mapping[str, str]], origin: Origin) -> Stored:
     keys = tombstones.erased([(identity.CUSTOMER_ID, each) for each in values])
     erased = {external_id for _, external_id in keys}
     values = {each: given for each, given in values.items() if each not in erased}
-    texts = [_template(tuple(each)).fields(each) for each in values.values()]
-    owners = sql.select_alike([*values], texts)
-    unlike = {value: customer_id for value, (customer_id, is_same) in owners.items() if not is_same}
-    updated = _update(values, unlike, origin)
+    owners = sql.select_owners([*values])
+    updated = _update(values, _unlike(values, owners), origin)
     missing = sorted(values.keys() - owners.keys())
     if not missing:
         return Stored([], updated, erased)
@@ -47,6 +45,16 @@ def store(values: Mapping[str, Mapping[str, str]], origin: Origin) -> Stored:
     if raced:
         updated += _update(values, sql.select_owners(raced), origin)
     return Stored([*claimed.values()], updated, erased)
+
+
+def _unlike(values: Mapping[str, Mapping[str, str]], owners: Mapping[str, int]) -> dict[str, int]:
+    """Return those of the owners who have not exactly these values."""
+    known = [*owners.items()]
+    rows = [
+        (customer_id, _template(tuple(values[each])).fields(values[each]))
+        for each, customer_id in known
+    ]
+    return dict(known[place - 1] for place in sql.select_unlike(rows)) if rows else {}
 
 
 def _update(
