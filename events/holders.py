@@ -1,6 +1,6 @@
 """E-mails and phones that stand in a customer's fields only, as from a file of the CRM."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from django.conf import settings
 
@@ -38,22 +38,35 @@ def follow(facts: Iterable[Fact]) -> None:
     changed = {fact.customer_id for fact in facts if _may_bring_contact(fact.name)}
     if not trusted or not changed:
         return
-    named = Customer.objects.current().filter(pk__in=changed, external_id__isnull=False)
-    held = {
-        (kind, value): str(external_id)
-        for external_id, fields in named.values_list("external_id", "fields")
-        for kind in sorted(trusted)
-        for text in contacts.values(kind, fields)
-        if (value := identity.normalise(kind, text))
-    }
-    owned = Identifier.objects.filter(kind__in=trusted, value__in={value for _, value in held})
-    strangers = owned.filter(customer__external_id=None).values_list("kind", "value")
+    held = _held(changed, trusted)
+    # In two steps: identifiers may live elsewhere than customers.
+    rows = Identifier.objects.filter(kind__in=trusted, value__in={value for _, value in held})
+    owner_of = {(kind, value): owner for kind, value, owner in rows.values_list(*_OWNED)}
+    visitors = Customer.objects.filter(pk__in={*owner_of.values()}, external_id=None)
+    visitor_ids = {*visitors.values_list("pk", flat=True)}
     _join(
-        [Person(((CUSTOMER_ID, held[key]), key), cause=_CAUSE) for key in strangers if key in held]
+        [
+            Person(((CUSTOMER_ID, external_id), key), cause=_CAUSE)
+            for key, external_id in held.items()
+            if owner_of.get(key) in visitor_ids
+        ]
     )
 
 
+_OWNED = ("kind", "value", "customer_id")
 _CAUSE = "the same trusted e-mail or phone in a field"
+
+
+def _held(customer_ids: Collection[int], kinds: Collection[str]) -> dict[Key, str]:
+    """Return the CustomerId of who has each e-mail or phone in a field, among these customers."""
+    named = Customer.objects.current().filter(pk__in=customer_ids, external_id__isnull=False)
+    return {
+        (kind, value): str(external_id)
+        for external_id, fields in named.values_list("external_id", "fields")
+        for kind in sorted(kinds)
+        for text in contacts.values(kind, fields)
+        if (value := identity.normalise(kind, text))
+    }
 
 
 def _join(people: Sequence[Person]) -> None:
