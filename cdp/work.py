@@ -142,7 +142,8 @@ class FailedAdmin(WorkAdmin):
     @admin.action(description="Run again", permissions=["run"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Failure]) -> None:
         for row in queryset:
-            async_task(row.func, *(row.args or ()), **(row.kwargs or {}))
+            where = {"cluster": row.cluster or None}  # where it failed
+            async_task(row.func, *(row.args or ()), q_options=where, **(row.kwargs or {}))
             row.delete()
             messages.success(request, f"“{_words(row.func)}” runs again.")
 

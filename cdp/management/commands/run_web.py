@@ -1,4 +1,4 @@
-"""Answer HTTP requests: one of the three processes of the product."""
+"""Answer HTTP requests: one of the four processes of the product."""
 
 import socket
 from typing import Any
