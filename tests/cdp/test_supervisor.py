@@ -93,9 +93,8 @@ def test_pause_before_the_next_start_doubles(boss):
     boss.add(Child("web", fails_after_the_first_time(starts)))
     run_until(boss, lambda: len(starts) == 4)
     pauses = [after - before for before, after in itertools.pairwise(starts)]
-    assert pauses[0] > 0.2
-    assert pauses[1] > pauses[0] * 1.3
-    assert pauses[2] > pauses[1] * 1.3
+    # At least 0.25, 0.5 and 1 second: a busy machine makes all of them longer.
+    assert all(pause > least for pause, least in zip(pauses, (0.2, 0.45, 0.9), strict=True))
 
 
 def test_child_that_cannot_start_again_holds_up_no_other(boss, out):
