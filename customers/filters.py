@@ -133,11 +133,12 @@ def _typed(field: CustomerField, op: str, raw: str, parameter: str) -> Filter:
     if op in ("in_last", "not_in_last"):
         return Filter(field, op, _days(raw), parameter)
     if op in ("one_of", "none_of"):
-        values = tuple(v for part in raw.split(",") if (v := _value(field, part)) is not None)
+        parts = (fields.parse_value(field, part) for part in raw.split(","))
+        values = tuple(value for value in parts if value is not None)
         if not values or len(values) > MAX_LISTED:
             raise fields.FieldValueError("invalid", f"List 1 to {MAX_LISTED} values, by commas.")
         return Filter(field, op, values, parameter)
-    value = _value(field, raw)
+    value = fields.parse_value(field, raw)
     if value is None:
         raise fields.FieldValueError("required", "A value to compare with is missing.")
     if field.type == FieldType.DATETIME:
@@ -145,12 +146,6 @@ def _typed(field: CustomerField, op: str, raw: str, parameter: str) -> Filter:
             field, op, _instant(str(value), ends_day=op == "to" and _is_day(raw)), parameter
         )
     return Filter(field, op, value, parameter)
-
-
-def _value(field: CustomerField, raw: str) -> fields.Value:
-    """Read a value; texts compare without regard to case."""
-    value = fields.parse_value(field, raw)
-    return value.lower() if isinstance(value, str) and field.type == FieldType.STRING else value
 
 
 def _days(raw: str) -> int:
@@ -192,7 +187,7 @@ def narrow(found: "QuerySet[Customer]", one: Filter) -> Any:
     """Keep only those customers whose texts have all the parts of what is looked for."""
     texts = ArrayField(TextField())
     parts = parts_of(one.field)
-    has_all = ArrayContains(parts, Value(_parts(one.value), texts))
+    has_all = ArrayContains(parts, Value(_parts(stored(one.field, one.value)), texts))
     is_long = ArrayContains(parts, Value([""], texts))
     return found.filter(Q(has_all) | Q(is_long))
 
@@ -236,7 +231,7 @@ def _member(name: str, operator: str) -> Func:
 
 
 def stored(field: CustomerField, value: Any) -> Any:
-    """Write a typed value as the expression of `value_of` gives it."""
+    """Write a typed value as the expression of `value_of` gives it: texts without their case."""
     if field.name in COLUMNS:
         return value
     if isinstance(value, datetime):
@@ -244,7 +239,7 @@ def stored(field: CustomerField, value: Any) -> Any:
         return iso.rstrip("0") if value.microsecond else iso
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value
+    return value.lower() if isinstance(value, str) else value
 
 
 def _condition(one: Filter, now: datetime) -> Q:
