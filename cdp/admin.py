@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from cdp import (
@@ -82,7 +83,7 @@ class CustomerPages(CustomerAdmin):
     """The customers, with what the higher floors know: the segment filter and the profile."""
 
     list_filter = (SegmentFilter, *CustomerAdmin.list_filter)
-    actions = ("add_to_segment",)
+    actions = ("add_to_segment", "export_chosen")
 
     def header_buttons(self, request: HttpRequest) -> list[adminkit.Button]:
         return [*export_pages.button(request, "customers"), *super().header_buttons(request)]
@@ -162,6 +163,16 @@ class CustomerPages(CustomerAdmin):
     def add_to_segment(self, request: HttpRequest, queryset: QuerySet[Customer]) -> HttpResponse:
         """Ask which segment the chosen customers are to be added to."""
         return self._ask_segment(request, [*queryset.values_list("pk", flat=True)])
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("cdp.add_export"))
+
+    @admin.action(description="Export …", permissions=["export"])
+    def export_chosen(self, request: HttpRequest, queryset: QuerySet[Customer]) -> HttpResponse:
+        """Ask for the format of a file with the chosen customers."""
+        chosen = ",".join(map(str, queryset.values_list("pk", flat=True)))
+        query = urlencode({"what": "customers", "id__in": chosen})
+        return adminkit.redirect(f"{reverse('admin:cdp_export_add')}?{query}")
 
     def _ask_segment(self, request: HttpRequest, customer_ids: Sequence[int]) -> HttpResponse:
         context = {

@@ -15,7 +15,7 @@ from customers.sql import lists
 
 COUNTED_AT_ONCE: Final = 20_000  # customers; above, the queue counts and figures are kept
 KEPT: Final = timedelta(minutes=10)
-SAMPLED: Final = 300  # customers, the newest, whose values serve as examples
+SAMPLED: Final = 300  # customers, the newest and as many of the oldest, for examples
 EXAMPLES: Final = 3
 _LONG = 40  # characters of an example
 
@@ -64,14 +64,18 @@ def _ask() -> None:
 
 
 def _examples(fields: Iterable[CustomerField]) -> Mapping[str, Sequence[str]]:
-    """The commonest values of each field among the newest customers, as people read them."""
-    newest = Customer.objects.current().order_by("-pk").values_list("fields", flat=True)[:SAMPLED]
+    """The commonest values of each field among some customers, as people read them.
+
+    Those are the newest; and the oldest, for what the newest, often visitors, lack.
+    """
     seen: dict[str, Counter[str]] = {field.name: Counter() for field in fields}
     by_name = {field.name: field for field in fields}
-    for values in newest:
-        for name, value in values.items():
-            if name in seen:
-                seen[name][_shortened(by_name[name], value)] += 1
+    for order in ("-pk", "pk"):
+        lacking = {name for name, counter in seen.items() if not counter}
+        found = Customer.objects.current().order_by(order).values_list("fields", flat=True)
+        for values in found[:SAMPLED] if lacking else ():
+            for name in lacking & values.keys():
+                seen[name][_shortened(by_name[name], values[name])] += 1
     return {name: [text for text, _ in c.most_common(EXAMPLES)] for name, c in seen.items()}
 
 

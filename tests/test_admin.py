@@ -478,10 +478,12 @@ def test_viewer_may_not_change_a_type(member, make_field):
     assert client.post(address, {"type": "number"}).status_code == 403
 
 
-def test_kept_figures_of_fields_are_counted_by_the_queue(make_customer, make_field):
+def test_kept_figures_of_fields_are_counted_by_the_queue(make_customer, make_field, monkeypatch):
+    monkeypatch.setattr(usage, "SAMPLED", 1)
     make_field("city")
     make_field("plan")
     make_customer("C1", fields={"city": "Bern"})
+    make_customer("C2")  # the newest shows nothing
     usage.refresh()
     city, plan = CustomerField.objects.order_by("name")
     assert (city.holders, city.examples, plan.holders) == (1, ["Bern"], 0)

@@ -25,6 +25,7 @@ from customers.adminkit import Button, Empty, ReadOnlyAdmin
 from events.models import EventName
 
 _PAGING = ("p", "o", "after", "before")  # parameters of a list that choose no rows
+_WORDS = {"q": "search", "name": "event", "since": "from", "until": "before"}
 _NAMES = 200  # of events, suggested
 _OWN = ("what", "format")  # parameters that are ours, not the list's
 
@@ -254,5 +255,10 @@ def _filters(export: Export) -> list[str]:
 
 def _shown(query: Mapping[str, str]) -> list[str]:
     """Say what a list was filtered by."""
-    names = {"q": "search", "name": "event"}
-    return [f"{names.get(name, name)}: {value}" for name, value in query.items() if value]
+    return [_said(name, str(value)) for name, value in query.items() if value]
+
+
+def _said(name: str, value: str) -> str:
+    if name == "id__in":
+        return f"chosen by hand: {value.count(',') + 1}"
+    return f"{_WORDS.get(name, name)}: {value}"

@@ -24,7 +24,11 @@ class PurposeForm(ModelForm):
 
     class Meta:
         model = ConsentPurpose
-        fields = ("key", "label", "channel", "description")
+        fields = ("label", "key", "channel", "description")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["label"].widget.attrs["data-slug-into"] = "id_key"  # until one is typed
 
     def clean_key(self) -> str:
         key = consent.normalise(self.cleaned_data["key"])

@@ -225,6 +225,18 @@ def test_filters_that_cannot_be_read_start_nothing(staff):
     assert not Export.objects.exists()
 
 
+def test_chosen_customers_are_exported(staff, people):
+    _, second = people
+    data = {"action": "export_chosen", "_selected_action": [second.pk]}
+    asked = staff.post("/admin/customers/customer/", data)
+    assert "chosen by hand: 1" in staff.get(asked["Location"]).content.decode()
+    staff.post(asked["Location"], {"format": "csv"})
+    export = Export.objects.get()
+    exports.run(export.pk)
+    found = lines(Path(export.file.path).read_bytes())
+    assert [row["customerId"] for row in found] == [second.external_id]
+
+
 @pytest.mark.parametrize(
     "path", ["activation/delivery/", "events/eventname/", "customers/consentpurpose/"]
 )
