@@ -49,7 +49,7 @@ class StateFilter(admin.SimpleListFilter):
 class ReasonFilter(admin.SimpleListFilter):
     """Why something was not sent, or waits."""
 
-    title = "not sent because"
+    title = "reason why not"
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -40,6 +40,15 @@ _ERROR_SCHEMA = {
     },
 }
 
+_USUAL = {
+    "list": "List",
+    "create": "Create one",
+    "retrieve": "Read one",
+    "update": "Replace one",
+    "partial_update": "Change one",
+    "destroy": "Delete one",
+}
+
 
 class AutoSchema(openapi.AutoSchema):
     """Knows which errors a view can answer with; all of them have one shape."""
@@ -49,6 +58,12 @@ class AutoSchema(openapi.AutoSchema):
         if direction == "response":
             responses = dict.fromkeys(self._error_statuses(), _ERROR) | responses
         return dict(sorted(responses.items()))
+
+    def get_summary(self) -> str:
+        """What stands beside the address in the list of all: a view's own words, or the usual."""
+        name = getattr(self.view, "action", None) or str(self.method).lower()
+        said = getattr(getattr(self.view, name, None), "__doc__", None)
+        return said.strip().splitlines()[0].rstrip(".") if said else _USUAL.get(name, "")
 
     def _error_statuses(self) -> list[str]:
         statuses = [*_ALWAYS]

@@ -33,6 +33,7 @@ from segments.models import (
 MEMBERS = 25  # on a page
 LATEST = 15  # entries and exits that are shown
 DAYS = 30
+FEW = 10  # members
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
@@ -100,6 +101,7 @@ def show(
         "latest": _latest(segment),
         "sizes": sizes[::-1],
         "growth": json.dumps(_growth(sizes)),
+        "growth_options": json.dumps(_growth_options(sizes)),
         "versions": Segment.versions.filter(id=segment.pk).order_by("-history_id")[:LATEST],
         "page": _members(segment, ""),
         "may_see_customers": request.user.has_perm("customers.view_customer"),
@@ -196,7 +198,7 @@ def _chart(days: Sequence[Day]) -> dict[str, Any]:
             {
                 "label": "Entered",
                 "data": [day.entered for day in days],
-                "backgroundColor": "var(--color-primary-600)",
+                "backgroundColor": "var(--cdp-accent)",
                 **shape,
             },
             {
@@ -214,15 +216,22 @@ def _growth(sizes: Sequence[PastSize]) -> dict[str, Any]:
     line = {
         "label": "Members",
         "data": [size.members for size in sizes],
-        "borderColor": "var(--color-primary-600)",
-        "backgroundColor": "var(--color-primary-600)",
+        "borderColor": "var(--cdp-accent)",
+        "backgroundColor": "var(--cdp-accent)",
         "borderWidth": 2,
         "pointRadius": 0,
     }
     return {"labels": [f"{size.day:%d.%m.}" for size in sizes], "datasets": [line]}
 
 
-CHART_OPTIONS = {
+def _growth_options(sizes: Sequence[PastSize]) -> dict[str, Any]:
+    """A line of few members begins at none; a long one would be flat that way."""
+    few = max((size.members for size in sizes), default=0) <= FEW
+    scales = CHART_OPTIONS["scales"]
+    return CHART_OPTIONS | {"scales": scales | {"y": scales["y"] | ({"min": 0} if few else {})}}
+
+
+CHART_OPTIONS: dict[str, Any] = {
     "animation": False,
     "maintainAspectRatio": False,
     "interaction": {"mode": "index", "intersect": False},

@@ -95,6 +95,16 @@
     if (question && !window.confirm(question)) event.preventDefault();
   }
 
+  /* A second click on a button does not send a form twice. */
+  function submitOnce(event) {
+    const form = event.target;
+    const method = event.submitter?.getAttribute("formmethod") || form.getAttribute("method");
+    if (event.defaultPrevented || method?.toLowerCase() !== "post") return;
+    if ("sent" in form.dataset) event.preventDefault();
+    form.dataset.sent = "";
+    setTimeout(() => delete form.dataset.sent, 3000); // an answer may be a file, and the page stay
+  }
+
   function announce(text) {
     document.getElementById("cdp-announcer").textContent = text;
   }
@@ -183,6 +193,7 @@
   document.addEventListener("keydown", closeMenus);
   document.addEventListener("input", fillKey);
   document.addEventListener("submit", confirmSubmit);
+  document.addEventListener("submit", submitOnce);
 
   /* Charts write in the colour of the theme, also when it changes. */
   function colourCharts() {

@@ -26,6 +26,16 @@ def test_every_address_and_method_is_in_the_docs():
     assert described == served
 
 
+def test_every_address_says_in_a_few_words_what_it_does():
+    paths = json.loads(Client().get("/api/schema/").content)["paths"]
+    said = {
+        (path, method): operation.get("summary", "")
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    }
+    assert [where for where, text in said.items() if not 3 < len(text) <= 120] == []
+
+
 def test_every_scope_is_in_the_docs():
     assert all(f"`{resource}`" in PAGE for resource in apikeys.RESOURCES)
 
