@@ -17,6 +17,7 @@ from bench import ground, typical
 from bench.ground import Row, Size, Spent
 
 RUNS = 25  # of each kind of page
+SOME = ("customers", "text contains", "search by name", "profile")  # to see that it runs
 LIST = "/admin/customers/customer/"
 GOAL = "≤ 300 ms at 1,000,000 customers"
 
@@ -26,7 +27,9 @@ def run(size: Size) -> Iterator[Row]:
     if not _has_segments():
         typical.save_segments(8)
     kinds = _Pages(random.Random(42)).kinds()
-    runs = 3 if size.is_small else RUNS
+    runs = RUNS
+    if size.is_small:
+        kinds, runs = {kind: kinds[kind] for kind in SOME}, 2
     _warm_up(get, kinds, runs)
     todo = [(kind, make()) for kind, make in kinds.items() for _ in range(runs)]
     random.Random(7).shuffle(todo)
@@ -37,6 +40,8 @@ def run(size: Size) -> Iterator[Row]:
             spent[kind].append(ground.spent(lambda path=path: get(path)))
         queries[kind].add(len(seen))
     yield from (_row(kind, spent[kind], queries[kind]) for kind in kinds if spent[kind])
+    if size.is_small:
+        return
     every = [one for kind in spent.values() for one in kind]
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     yield _row(f"all {len(every)} requests, load {load}", every, set.union(*queries.values()))
