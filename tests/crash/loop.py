@@ -102,10 +102,10 @@ class Loop:
             thread.start()
         for thread in threads:
             thread.join()
-        self._rest(seconds=2)
+        self._rest(seconds=2, is_calm=False)
         self.workers.start(self.seed, "none", is_calm=True)
         self.receiver.behaves = receivers.answer(200)
-        came_to_rest = self._rest(seconds=60)
+        came_to_rest = self._rest(seconds=60, is_calm=True)
         self.workers.start(self.seed, "none", is_calm=True, roles=())
         return ([] if came_to_rest else ["It did not come to rest."]) + [*self.problems()]
 
@@ -138,15 +138,16 @@ class Loop:
         )
         return answer.status_code
 
-    def _rest(self, seconds):
-        end = time.monotonic() + seconds
+    def _rest(self, seconds, *, is_calm):
+        """Wait until nothing is left to do; when calm, for as long as it gets on."""
+        end, before = time.monotonic() + seconds, None
         while time.monotonic() < end:
-            if not (
-                Inbox.objects.exists()
-                or Change.objects.exists()
-                or Delivery.objects.waiting().exists()
-            ):
+            queues = (Inbox.objects.all(), Change.objects.all(), Delivery.objects.waiting())
+            left = [queue.count() for queue in queues]
+            if not any(left):
                 return True
+            if is_calm and (before is None or left < before):
+                end, before = time.monotonic() + seconds, left
             time.sleep(0.1)
         return False
 
