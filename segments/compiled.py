@@ -39,7 +39,8 @@ class Compiled:
     """
 
     parameters: dict[str, Any] = field(default_factory=dict)
-    aggregates: dict[str, str] = field(default_factory=dict)  # SQL over e -> column of a
+    # (SQL over e, which events) -> column of a
+    aggregates: dict[tuple[str, str], str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)  # SQL over a and customer -> column of c
     sequences: dict[str, str] = field(default_factory=dict)  # SQL -> alias
     event_ids: set[int] = field(default_factory=set)
@@ -53,22 +54,24 @@ class Compiled:
         self.parameters[name] = value
         return f"%({name})s"
 
-    def aggregate(self, text: str) -> str:
-        """This aggregate of the customer's events, for use in a column."""
-        return "a." + self.aggregates.setdefault(text, f"a{len(self.aggregates)}")
+    def aggregate(self, text: str, only: str) -> str:
+        """This aggregate of the customer's events that are as `only` says, for use in a column."""
+        return "a." + self.aggregates.setdefault((text, only), f"a{len(self.aggregates)}")
 
     def column(self, text: str) -> str:
         """The column of c that holds this text."""
         return "c." + self.columns.setdefault(text, f"x{len(self.columns)}")
 
-    def source(self, scope: str) -> str:
+    def source(self, scope: str, *, only_active: bool = False) -> str:
         """The FROM clause: customers `c` in scope who were not merged, with their columns.
 
         `scope` is a condition with {id} for the customer's id, such as "{id} = ANY(%(ids)s)".
+        With `only_active` those alone who have events of the names in question.
         """
         joins = ["customers_customer customer"]
         if self.aggregates:
-            joins.append(f"LEFT JOIN ({self._events(scope)}) a ON a.customer_id = customer.id")
+            how = "JOIN" if only_active else "LEFT JOIN"
+            joins.append(f"{how} ({self._events(scope)}) a ON a.customer_id = customer.id")
         for text, alias in self.sequences.items():
             body = text.replace("{scope}", scope.format(id="e.customer_id"))
             joins.append(f"LEFT JOIN ({body}) {alias} ON {alias}.customer_id = customer.id")
@@ -76,26 +79,31 @@ class Compiled:
         where = f"customer.merged_into_id IS NULL AND {scope.format(id='customer.id')}"
         return f"(SELECT customer.id{self._columns()}\nFROM {joined}\nWHERE {where} OFFSET 0) c"
 
-    def source_of_active(self) -> str:
-        """The FROM clause for those who have events of the names in question, and them only.
+    def source_of_active(self, scope: str) -> str:
+        """The FROM clause for those in scope who have events of the names in question.
 
         It reads no customers, so no column may; merged customers have no events.
         """
-        return (
-            f"(SELECT a.customer_id AS id{self._columns()}\nFROM ({self._events(EVERYBODY)}) a) c"
-        )
+        return f"(SELECT a.customer_id AS id{self._columns()}\nFROM ({self._events(scope)}) a) c"
 
     def _columns(self) -> str:
         return "".join(f",\n{text} AS {name}" for text, name in self.columns.items())
 
     def _events(self, scope: str) -> str:
-        columns = ",\n".join(f"{text} AS {name}" for text, name in self.aggregates.items())
+        wanted, texts = self._events_in(scope), [*self.aggregates]
+        if scope == EVERYBODY and len({only for _, only in texts}) == 1:
+            # All want the same events: then an index can tell them.
+            wanted, texts = [*wanted, texts[0][1]], [(text, "") for text, _ in texts]
+        columns = ",\n".join(
+            text + (f" FILTER (WHERE {only})" if only else "") + f" AS {name}"
+            for (text, only), name in zip(texts, self.aggregates.values(), strict=True)
+        )
         return (
             f"SELECT e.customer_id, {columns}\nFROM events_event e\n"
-            f"WHERE {self._events_in(scope)}\nGROUP BY e.customer_id"
+            f"WHERE {' AND '.join(wanted)}\nGROUP BY e.customer_id"
         )
 
-    def _events_in(self, scope: str) -> str:
+    def _events_in(self, scope: str) -> list[str]:
         """Which events are read at all: by name, customer, and the longest window."""
         ids = self.bind(sorted(self.event_ids))
         wanted = [f"e.name_id = ANY({ids}::int[])", scope.format(id="e.customer_id")]
@@ -105,7 +113,7 @@ class Compiled:
             # Of few customers it must be no condition of an index: the one by time alone reads
             # a stretch of everybody's events for each of theirs.
             wanted.append(recent if scope == EVERYBODY else f"({recent}) IS TRUE")
-        return " AND ".join(wanted)
+        return wanted
 
 
 def clock(now: datetime, zone: ZoneInfo) -> dict[str, datetime]:

@@ -163,7 +163,9 @@ class Compiler:
         holds = self.values.passes(value, rule.test, none_counts=False)
         changes = self._turns_at(value, rule.test)
         if self.watch:
-            changes += self._window_changes(rule, matching, inside)
+            changes += self._window_changes(
+                rule, matching, inside, self._may_turn(rule, value, inside)
+            )
             changes += self._filter_changes(static, moments)
         return Truth(holds, earliest(changes), value)
 
@@ -219,33 +221,52 @@ class Compiler:
 
     def _measure(self, rule: rules.Event, inside: str) -> str:
         """The measured value; zero, not null, for counts and sums of nothing."""
-        only = f"FILTER (WHERE {inside})"
         if rule.measure == "count":
-            return f"COALESCE({self.out.aggregate(f'count(*) {only}')}, 0)"
+            return f"COALESCE({self.out.aggregate('count(*)', inside)}, 0)"
         prop = rule.property or ""
         if rule.measure in ("first", "last"):
-            return self._first_or_last(rule, prop, only)
+            return self._first_or_last(rule, prop, inside)
         if rule.measure == "distinct":
-            text = f"count(DISTINCT {self.values.distinct(prop)}) {only}"
-            return f"COALESCE({self.out.aggregate(text)}, 0)"
+            text = f"count(DISTINCT {self.values.distinct(prop)})"
+            return f"COALESCE({self.out.aggregate(text, inside)}, 0)"
         function = {"average": "avg"}.get(rule.measure, rule.measure)
-        text = f"{function}({self.values.property(prop, 'number')}) {only}"
-        column = self.out.aggregate(text)
+        text = f"{function}({self.values.property(prop, 'number')})"
+        column = self.out.aggregate(text, inside)
         return f"COALESCE({column}, 0)" if rule.measure == "sum" else column
 
-    def _first_or_last(self, rule: rules.Event, prop: str, only: str) -> str:
+    def _first_or_last(self, rule: rules.Event, prop: str, inside: str) -> str:
         order = "" if rule.measure == "first" else " DESC"
         value = self.values.property(prop, rule.test.type)
         if prop == rules.TIME:
             function = "min" if rule.measure == "first" else "max"
-            return self.out.aggregate(f"{function}({value}) {only}")
+            return self.out.aggregate(f"{function}({value})", inside)
         ordered = f"{value} ORDER BY e.occurred_at{order}, e.id{order}"
-        return f"({self.out.aggregate(f'array_agg({ordered}) {only}')})[1]"
+        return f"({self.out.aggregate(f'array_agg({ordered})', inside)})[1]"
 
     # When time alone changes a condition
 
-    def _window_changes(self, rule: rules.Event, matching: str, inside: str) -> list[str]:
-        """Instants at which an event enters or leaves the window, as columns; null for never."""
+    def _may_turn(self, rule: rules.Event, value: str, inside: str) -> str:
+        """Whether the test may turn when only fewer events are left; true where that is not known.
+
+        Counts never grow then, nor do sums of amounts while there is no refund among them: who has
+        not reached a threshold need not be looked at again until something happens.
+        """
+        test = rule.test
+        is_sum = rule.measure == "sum" and rule.property == rules.AMOUNT
+        if test.value is None or not (is_sum or rule.measure in ("count", "distinct")):
+            return "true"
+        lowest = min(test.value) if isinstance(test.value, tuple) else test.value  # type: ignore
+        sign = ">" if test.op in ("at_most", "more_than") else ">="
+        turns = f"{value} {sign} {self.out.bind(lowest)}::numeric"
+        if is_sum:
+            return f"({self.out.aggregate('min(e.amount)', inside)} < 0 OR {turns})"
+        return turns
+
+    def _window_changes(
+        self, rule: rules.Event, matching: str, inside: str, may_turn: str
+    ) -> list[str]:
+        """Instants at which an event enters the window, or leaves it while the condition may turn
+        by that; null for never."""
         window = rule.window
         since, delay = NOW, timedelta(0)
         if isinstance(window, rules.Sliding):
@@ -258,21 +279,21 @@ class Compiler:
         if isinstance(window, rules.Sliding):
             # Once-or-never turns when the last event leaves; other measures may at every one.
             edge = "max" if _is_once_or_never(rule) else "min"
-            leaving = self.out.aggregate(f"{edge}(e.occurred_at) FILTER (WHERE {inside})")
-            changes.append(after(leaving, window.last))
+            leaving = self.out.aggregate(f"{edge}(e.occurred_at)", inside)
+            changes.append(f"CASE WHEN {may_turn} THEN {after(leaving, window.last)} END")
         if isinstance(window, rules.Period):
-            any_inside = self.out.aggregate(f"count(*) FILTER (WHERE {inside})")
+            any_inside = self.out.aggregate("count(*)", inside)
             end = f"%({window.calendar}_end)s::timestamptz"
-            changes.append(f"CASE WHEN {any_inside} > 0 THEN {end} END")
+            changes.append(f"CASE WHEN {any_inside} > 0 AND {may_turn} THEN {end} END")
         return changes
 
     def _first_at(self, matching: str) -> str:
-        return self.out.aggregate(f"min(e.occurred_at) FILTER (WHERE {matching})")
+        return self.out.aggregate("min(e.occurred_at)", matching)
 
     def _filter_changes(self, static: str, moving: list[tuple[str, list[str]]]) -> list[str]:
         """Instants at which a filter on a datetime property turns for some event."""
         return [
-            self.out.aggregate(f"min({moment}) FILTER (WHERE {static} AND {moment} > {NOW})")
+            self.out.aggregate(f"min({moment})", f"{static} AND {moment} > {NOW}")
             for _, boundaries in moving
             for moment in boundaries
         ]
@@ -308,15 +329,16 @@ class Compiler:
         for step in rule.steps:
             self.out.event_ids.update(self.names.events_called(step.names))
         done = f"({alias}.r IS TRUE)"
-        changes = self._sequence_changes(rule, any_step) if self.watch else []
+        changes = self._sequence_changes(rule, any_step, done) if self.watch else []
         return Truth(done, earliest(changes), done)
 
-    def _sequence_changes(self, rule: rules.Sequence, any_step: str) -> list[str]:
-        """Instants at which an event of any step enters or leaves the window, or a filter turns."""
+    def _sequence_changes(self, rule: rules.Sequence, any_step: str, done: str) -> list[str]:
+        """Instants at which an event of any step enters the window, leaves it once they are done,
+        or a filter turns."""
         as_event = rules.Event((), (), rule.window, "sum", None, rules.Test("exists", "number"))
         matching = f"({any_step})"
         changes = self._window_changes(
-            as_event, matching, f"{matching} AND {self._inside(rule.window)}"
+            as_event, matching, f"{matching} AND {self._inside(rule.window)}", done
         )
         for step in rule.steps:
             ids = self.names.events_called(step.names)

@@ -34,6 +34,7 @@ class SegmentInUseError(Exception):
 
 DELETE_SECONDS = 600  # of one statement: a segment may have millions of members and their history
 NAMING = ("key", "name", "sentence", "facts", "updated_at")  # what is edited beside the rule
+FIRST_VERSION = 2  # of a rule: the one by which a new segment is filled
 KEPT = (Membership, MembershipChange, Recheck, Size, PastSize)  # rows that go with a segment
 
 

@@ -55,9 +55,9 @@ def preview(
     truth = compiler.segment(tree, audience)
     each = [compiler.truth(condition).holds for condition in conditions]
     evaluation.check_width(compiler.out)
-    by_events = _needs_events(tree, audience, conditions)
+    by_events = _needs_events(tree, audience)
     total, count, *counts, sample, ids = sql.counts(
-        compiler.out.source_of_active() if by_events else compiler.out.source(EVERYBODY),
+        compiler.out.source_of_active(EVERYBODY) if by_events else compiler.out.source(EVERYBODY),
         truth.holds,
         each,
         compiler.out.parameters | clock(as_of or database_clock.now(), evaluation.zone()),
@@ -83,13 +83,9 @@ def preview(
     )
 
 
-def _needs_events(tree: rules.Rule, audience: str, conditions: list[rules.Condition]) -> bool:
+def _needs_events(tree: rules.Rule, audience: str) -> bool:
     """Whether only customers with events can belong, and nothing but events decides.
 
     Then customers need not be read: all others are alike, and are counted.
     """
-    return (
-        audience == "everyone"
-        and all(isinstance(condition, rules.Event) for condition in conditions)
-        and not rules.holds_for_blank(tree)
-    )
+    return audience == "everyone" and rules.is_of_events(tree) and not rules.holds_for_blank(tree)

@@ -214,6 +214,30 @@ def holds_for_blank(rule: Rule) -> bool:
     return False
 
 
+def needs_events(rule: Rule) -> bool:
+    """Whether the rule holds for nobody without events of the names in it, at any instant.
+
+    False where that cannot be seen at once.
+    """
+    match rule:
+        case All(rules):
+            return any(map(needs_events, rules))
+        case Any(rules):
+            return all(map(needs_events, rules))
+        case Event():
+            return not _zero_passes(rule)
+        case Sequence():
+            return True
+        case Within(_, _, inner):
+            return needs_events(inner)
+    return False
+
+
+def is_of_events(rule: Rule) -> bool:
+    """Whether nothing but measures of events decides."""
+    return all(isinstance(condition, Event) for condition in conditions(rule))
+
+
 def _zero_passes(condition: Event) -> bool:
     """Whether no event at all satisfies the condition."""
     op, value = condition.test.op, condition.test.value

@@ -293,23 +293,6 @@ def values_of(
         return row
 
 
-def next_customers(after: int, until: int, limit: int) -> int:
-    """Return the id that ends the next `limit` customers after an id, `until` if they are fewer."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT CASE WHEN count(*) < %(limit)s THEN %(until)s ELSE max(id) END
-            FROM (
-                SELECT id FROM customers_customer WHERE id > %(after)s AND id <= %(until)s
-                ORDER BY id LIMIT %(limit)s
-            ) AS following
-            """,
-            {"after": after, "until": until, "limit": limit},
-        )
-        number: int = cursor.fetchone()[0]
-        return number
-
-
 def limit_time(seconds: int) -> None:
     """Let each statement of the transaction take so many seconds, then be cancelled."""
     with connection.cursor() as cursor:

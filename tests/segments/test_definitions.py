@@ -1,8 +1,8 @@
 import pytest
 
 from customers.models import Change
-from segments import definitions, filling, parsing
-from segments.models import Membership, MembershipChange, Segment
+from segments import definitions, filling, memberships, parsing
+from segments.models import Membership, MembershipChange, Recheck, Segment
 
 pytestmark = pytest.mark.django_db
 
@@ -40,6 +40,24 @@ def test_a_fill_goes_by_stretches_and_resumes(make_event, make_segment, monkeypa
     while filling.fill_next():
         pass
     assert Membership.objects.count() == 5
+
+
+def test_a_filled_segment_awaits_what_time_will_do_and_numbers_entries_on(make_event, make_segment):
+    """The first fill looks only at who has events; one after an edit at everybody."""
+    within = {"within": {"last": 500, "unit": "weeks"}}
+    customer = make_event("Page Viewed").customer
+    make_event("Order Completed")
+    segment = make_segment(VISITED | within)
+    assert [row.customer_id for row in Recheck.objects.all()] == [customer.pk]
+    for rule, members in (({"event": "Order Completed"}, 1), ({"not": VISITED}, 1), (VISITED, 1)):
+        segment.rule = rule
+        definitions.save(segment)
+        while filling.fill_next():
+            pass
+        assert Membership.objects.count() == members == memberships.sizes([segment.pk])[segment.pk]
+    assert not Recheck.objects.exists()
+    numbers = MembershipChange.objects.filter(customer=customer).order_by("id")
+    assert [*numbers.values_list("entered", "entry_no")] == [(True, 1), (False, 1), (True, 2)]
 
 
 def test_members_stay_until_the_edited_rule_has_reached_them(make_event, make_segment):
