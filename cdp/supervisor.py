@@ -117,6 +117,7 @@ class Supervisor:
                 _kill_session(child.process)
                 child.process.wait()
             self._pass_on_output(0.05)
+        self._pass_on_output(0)  # its last words, before the next one is told to stop
         _kill_session(child.process)
         child.process = None
 

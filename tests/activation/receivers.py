@@ -41,7 +41,7 @@ class Receiver:
     def ids(self):
         return [request.headers["webhook-id"] for request in self.received]
 
-    def wait_for(self, count, seconds=5):
+    def wait_for(self, count, seconds=60):
         end = time.monotonic() + seconds
         while len(self.received) < count and time.monotonic() < end:
             time.sleep(0.005)

@@ -53,6 +53,7 @@ def count_is(page, number):
 def rule_of(page):
     """The rule as it would be saved."""
     page.locator(".builder-json summary").click()
+    page.get_by_role("button", name="Show the present rule").click()
     text = page.locator("#rule-json").input_value()
     page.locator(".builder-json summary").click()
     return exact.loads(text)

@@ -117,7 +117,7 @@ def test_tag_reports_from_another_site(context, faults, product):
         with urlopen(asked) as answer:
             return json.load(answer)["results"]
 
-    [event] = wait_for(stored, 10, "the page view")
+    [event] = wait_for(stored, "the page view")
     site.shutdown()
     site.server_close()
     assert event["name"] == "Page Viewed"

@@ -71,7 +71,7 @@ def site():
     server.server_close()
 
 
-def wait_for(page, condition, seconds=10):
+def wait_for(page, condition, seconds=60):
     for _ in range(seconds * 20):
         if condition():
             return

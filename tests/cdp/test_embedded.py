@@ -39,7 +39,7 @@ def postmaster(data_dir):
     return next(pid for pid, is_postmaster in embedded._processes(data_dir) if is_postmaster)
 
 
-def wait_for(condition, seconds=10):
+def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
