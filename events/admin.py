@@ -26,11 +26,11 @@ from events import (
     quarantine,
     source_pages,
     sources,
-    sql,
     waiting_admin,
 )
 from events.mail import providers
 from events.models import Event, EventName, Quarantine, Source, SourceKind
+from events.sql import history, vocabulary
 
 __all__ = ["waiting_admin"]
 
@@ -75,7 +75,7 @@ class SourceChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        received_at = sql.last_received(LATEST)
+        received_at = history.last_received(LATEST)
         for source in self.result_list:
             source.last_at = received_at.get(source.pk)
 
@@ -215,7 +215,7 @@ class EventNameChangeList(ChangeList):
 
 def _event_counts() -> tuple[int, dict[int, int]]:
     """Count all events, and those of each name; by the planner's estimates if they are many."""
-    total, shares = sql.event_name_shares()
+    total, shares = vocabulary.event_name_shares()
     if total > adminkit.COUNTED_UP_TO:
         return total, {name_id: round(total * share) for name_id, share in shares.items()}
     counted = dict(Event.objects.order_by().values_list("name").annotate(count=Count("id")))

@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from customers import exact, fields
-from events import payload, sql
+from events import payload
 from events.models import EventName, EventProperty
+from events.sql import vocabulary
 
 MAX_DISCOVERED: Final = 1_000  # names; more come from an attack or a mistake, and help nobody
 
@@ -16,7 +17,7 @@ def ids(names: Collection[str]) -> dict[str, int]:
     """Return the small id of each event name, adding the names that are new."""
     known = _ids(names)
     if len(known) < len(names):
-        sql.insert_names(sorted(set(names) - known.keys()))
+        vocabulary.insert_names(sorted(set(names) - known.keys()))
         known = _ids(names)
     return known
 
@@ -36,7 +37,7 @@ def properties(name_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
         known = {"name": row.path, "types": row.types, "example": exact.loads(row.example)}
         found.setdefault(row.name_id, []).append(known)
     unlearnt = [name_id for name_id in name_ids if name_id not in found]
-    for name_id, name, types, example in sql.sample_properties(unlearnt, SAMPLED):
+    for name_id, name, types, example in vocabulary.sample_properties(unlearnt, SAMPLED):
         known = {"name": name, "types": types, "example": exact.loads(example or "null")}
         found.setdefault(name_id, []).append(known)
     return found
@@ -53,4 +54,4 @@ def discover(examples: Mapping[str, tuple[int, Any]]) -> None:
         (name, source_id, str(fields.guess_type(example)), payload.write(example).decode()[:200])
         for name, (source_id, example) in sorted(examples.items())
     ]
-    sql.insert_discovered(rows, MAX_DISCOVERED)
+    vocabulary.insert_discovered(rows, MAX_DISCOVERED)

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef
 
 from customers import changes, identity, tombstones
 from customers.erasure import Traces
-from events import cleaning, payload, sql
+from events import cleaning, payload
 from events.models import (
     Allowance,
     DiscoveredField,
@@ -22,6 +22,7 @@ from events.models import (
     Source,
     Waiting,
 )
+from events.sql import quarantined, queue, vocabulary
 
 TELLING: Final = 8  # characters of an identifier that is somebody's wherever it stands
 EVERYTHING = "everything"  # the fact that all segments of a customer must be looked at
@@ -32,7 +33,7 @@ def forget(customer_ids: Collection[int]) -> None:
 
     Call it inside a transaction, after the floors above have forgotten them.
     """
-    sql.forget_examples(sorted(customer_ids))
+    vocabulary.forget_examples(sorted(customer_ids))
     Event.objects.filter(customer__in=customer_ids).delete()
 
 
@@ -43,7 +44,7 @@ def forget_traces(traces: Traces) -> int:
     """
     texts = sorted({form for text in traces.addresses for form in _written(text)})
     found = 0
-    for row_id, call, body in sql.lock_inbox_with([text.encode() for text in texts]):
+    for row_id, call, body in queue.lock_inbox_with([text.encode() for text in texts]):
         kept, removed = _without(bytes(body), call, traces)
         found += removed
         if kept is None:
@@ -52,7 +53,7 @@ def forget_traces(traces: Traces) -> int:
             Inbox.objects.filter(pk=row_id).update(body=kept)
     guilty = [
         row_id
-        for row_id, call, body in sql.select_quarantined_with(texts)
+        for row_id, call, body in quarantined.select_quarantined_with(texts)
         if _without(body.encode(), call, traces)[1]
     ]
     Quarantine.objects.filter(pk__in=guilty).delete()

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 from django.db import Error
 
 from customers import changes
-from events import cleaning, limits, mail, mapping, payload, quarantine, sql, store
+from events import cleaning, limits, mail, mapping, payload, quarantine, store
 from events.cleaning import Envelope, Message, RefusedError
 from events.mail import recipients, reports
 from events.models import Source
 from events.quarantine import Rejected
+from events.sql import queue
 
 MAX_BYTES: Final = 4 * 1024 * 1024  # of requests that one batch takes, or one request if larger
 AT_ONCE: Final = 1_000  # events that are stored together
@@ -26,7 +27,7 @@ def accept(write_key: str, call: str, body: bytes) -> bool:
 
     One statement: outside a transaction, the request is durable on return. `body` is JSON.
     """
-    is_known = sql.insert_inbox_by_key(write_key, call, body)
+    is_known = queue.insert_inbox_by_key(write_key, call, body)
     if is_known:
         _wake()
     return is_known
@@ -46,7 +47,7 @@ def _wake() -> None:
 
 def accept_for(source: Source, call: str, body: bytes, received_at: datetime | None = None) -> None:
     """Put a request into the inbox on behalf of a source, in the caller's transaction."""
-    sql.insert_inbox(source.pk, call, body, received_at)
+    queue.insert_inbox(source.pk, call, body, received_at)
 
 
 def process(limit: int) -> int:
@@ -55,7 +56,7 @@ def process(limit: int) -> int:
     Each event is stored once or, with the reason, set aside; none holds up another. Call it
     inside a transaction: the requests leave the inbox when it commits.
     """
-    requests = [_Request(*row) for row in sql.take_inbox(limit, MAX_BYTES)]
+    requests = [_Request(*row) for row in queue.take_inbox(limit, MAX_BYTES)]
     if not requests:
         return 0
     sources = Source.objects.in_bulk({request.source_id for request in requests})
@@ -68,7 +69,7 @@ def process(limit: int) -> int:
 
 def set_aside(error: str) -> None:
     """Keep the oldest request out of the queue, with the error that it met."""
-    sql.set_inbox_aside(error or "unknown")
+    queue.set_inbox_aside(error or "unknown")
 
 
 class _Request(NamedTuple):

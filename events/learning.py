@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from events import payload, sql
+from events import payload
+from events.sql import vocabulary
 
 MAX_PROPERTIES: Final = 200  # of one event type; more come from keys that are data
 MAX_EXAMPLE: Final = 200  # characters
@@ -37,9 +38,9 @@ def note(events: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
             if key not in found and now - _known.get(key, -_AGAIN_AFTER) >= _AGAIN_AFTER:
                 found[key] = _example(value)
     if names:
-        sql.note_names_seen(sorted(names))
+        vocabulary.note_names_seen(sorted(names))
     if found:
-        sql.learn_properties([(*key, found[key]) for key in sorted(found)], MAX_PROPERTIES)
+        vocabulary.learn_properties([(*key, found[key]) for key in sorted(found)], MAX_PROPERTIES)
     if names or found:
         transaction.on_commit(partial(_remember, now, names, [*found]))
 

@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from django.db import transaction
 
-from events import cleaning, payload, sql
+from events import cleaning, payload
 from events.cleaning import Envelope
+from events.sql import quarantined, queue
 
 FIELD_TYPE: Final = "field_type"
 WITHHELD: Final = "withheld"
@@ -44,7 +45,7 @@ def add(rejected: Sequence[Rejected]) -> None:
     """
     if rejected:
         rows = [(*row[:5], _written(row.event), _digest(row)) for row in rejected]
-        sql.insert_quarantined(rows)
+        quarantined.insert_quarantined(rows)
 
 
 def _digest(row: Rejected) -> int | None:
@@ -69,10 +70,10 @@ def replay(ids: Sequence[int]) -> int:
     new reason.
     """
     with transaction.atomic():
-        rows = sql.take_quarantined(ids)
+        rows = quarantined.take_quarantined(ids)
         for quarantine_id, source_id, received_at, call, code, body in rows:
             request = _request(body, f"replay-{quarantine_id}" if code in OF_A_TRAIT else None)
-            sql.insert_inbox(source_id, call, request, received_at)
+            queue.insert_inbox(source_id, call, request, received_at)
     return len(rows)
 
 

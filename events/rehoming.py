@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from customers import merging
 from customers.unmerging import Seen, Split
-from events import sql
+from events.sql import history
 
 
 class Moved(NamedTuple):
@@ -21,19 +21,21 @@ def follow(merged: Mapping[int, int]) -> None:
 
     Call it in the transaction of the merges.
     """
-    sql.move_events(sorted(merged.items()))
-    merging.note_latest_event([*merged], sql.latest_event_id())
+    history.move_events(sorted(merged.items()))
+    merging.note_latest_event([*merged], history.latest_event_id())
 
 
 def separate(split: Split) -> Moved:
     """Carry along the events of a customer who leaves another. Call it in that transaction."""
     others = [member for member in split.members if member != split.separated_id]
-    count, *seen = sql.separate_events(
+    count, *seen = history.separate_events(
         split.kept_id, split.separated_id, split.members, split.keys, split.after_event_id, others
     )
-    return Moved(count, Seen(*seen), Seen(*sql.seen_in_events(split.kept_id)))
+    return Moved(count, Seen(*seen), Seen(*history.seen_in_events(split.kept_id)))
 
 
 def count_leaving(split: Split) -> dict[str, int]:
     """Count by name the events that would go along, the most frequent first."""
-    return sql.count_leaving_events(split.kept_id, split.members, split.keys, split.after_event_id)
+    return history.count_leaving_events(
+        split.kept_id, split.members, split.keys, split.after_event_id
+    )

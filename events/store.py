@@ -7,10 +7,11 @@ from typing import Any, Final, NamedTuple
 from django.db import Error, transaction
 
 from customers import arrays, changes, consent, identity, tombstones
-from events import catalogue, holders, learning, quarantine, rehoming, sources, sql, traits
+from events import catalogue, holders, learning, quarantine, rehoming, sources, traits
 from events.cleaning import Message
 from events.mail import refusals
 from events.models import Source
+from events.sql import history
 
 # Classes of SQLSTATE that are not the fault of the rows: lost connections, rollbacks, no resources.
 _NOT_OURS: Final = ("08", "25", "40", "53", "55", "57", "58", "XX")
@@ -76,7 +77,7 @@ def _drop_duplicates(messages: Iterable[Message]) -> list[Message]:
     first_by_key: dict[tuple[int, str], Message] = {}
     for message in messages:
         first_by_key.setdefault((message.envelope.source.id, message.message_id), message)
-    new = sql.insert_receipts(sorted(first_by_key))
+    new = history.insert_receipts(sorted(first_by_key))
     return [message for key, message in first_by_key.items() if key in new]
 
 
@@ -110,9 +111,9 @@ def _insert(known: Sequence[Known]) -> None:
     if not known:
         return
     id_of_name = catalogue.ids({str(row.message.name) for row in known})
-    event_ids = sql.reserve_event_ids(len(known))
+    event_ids = history.reserve_event_ids(len(known))
     rows = sorted(zip(known, event_ids, strict=True), key=lambda row: row[0].customer_id)
-    sql.copy_events(
+    history.copy_events(
         "".join(_row(row, id_of_name[str(row.message.name)], event_id) for row, event_id in rows)
     )
     learning.note(

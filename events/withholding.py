@@ -5,8 +5,9 @@ from typing import Final, TypeAlias
 
 from customers import fields
 from customers.models import Customer
-from events import sources, sql
+from events import sources
 from events.cleaning import Message
+from events.sql import history
 
 Told: TypeAlias = Mapping[tuple[int, str], tuple[Message, fields.Value]]
 
@@ -38,7 +39,7 @@ def find(latest: Told) -> dict[tuple[int, str], tuple[Message, str]]:
         if (value := present.get(customer_id, {}).get(name)) is not None
         and value != latest[customer_id, name][1]
     ]
-    origins = sql.select_origins(changing) if changing else {}
+    origins = history.select_origins(changing) if changing else {}
     return {
         key: (suspects[key], REASON)
         for key in changing

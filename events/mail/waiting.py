@@ -11,9 +11,9 @@ from django.db.models import QuerySet
 from customers import lookups
 from customers.identity import EMAIL
 from customers.models import Identifier
-from events import sql as events_sql
 from events.mail import EVENTS, sql
 from events.models import Source, Waiting
+from events.sql import queue
 
 MAX_WAITING: Final = 1_000_000  # events; the oldest give way
 AT_ONCE: Final = 5_000  # events that one go gives up
@@ -33,9 +33,7 @@ def release(emails: Collection[str]) -> int:
     """
     rows = sql.take_waiting(sorted(emails)) if emails else []
     for source_id, received_at, body in rows:
-        events_sql.insert_inbox(
-            source_id, EVENTS, b'{"batch":[' + body.encode() + b"]}", received_at
-        )
+        queue.insert_inbox(source_id, EVENTS, b'{"batch":[' + body.encode() + b"]}", received_at)
     return len(rows)
 
 

@@ -21,9 +21,9 @@ from customers.imports import running
 from customers.imports import undoing as of_values
 from customers.imports.running import UNDO, StateError
 from customers.models import Customer, Import, ImportTouched
-from events import sql as events_sql
 from events.erasure import EVERYTHING
 from events.models import Event, Inbox, Receipt, Source
+from events.sql import history
 from events.undoing import sql
 
 BEGAN: Final = "newest_event"  # in Import.format: the id of the newest event before
@@ -39,7 +39,7 @@ def note_beginning(run: Import) -> None:
     """
     began_at = run.started_at and run.started_at.isoformat()
     if run.format.get("began_at") != began_at:
-        began = {BEGAN: events_sql.latest_event_id() - 1, "began_at": began_at}
+        began = {BEGAN: history.latest_event_id() - 1, "began_at": began_at}
         run.format = {**run.format, **began}
 
 
@@ -76,7 +76,7 @@ def _step(import_id: int, deadline: float) -> bool:
     run = Import.objects.select_for_update().filter(pk=import_id, state=UNDO.state).first()
     if run is None:
         return False
-    low, newest = run.format[DONE_TO], events_sql.latest_event_id()
+    low, newest = run.format[DONE_TO], history.latest_event_id()
     if low >= newest:
         ImportTouched.objects.filter(source=run).update(restored_at=Now())
         of_values.end_if_over(run)

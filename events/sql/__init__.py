@@ -1,0 +1,1 @@
+"""Every raw statement of this app, one per function, named after what it does."""
