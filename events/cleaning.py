@@ -221,7 +221,8 @@ def _text(raw: Any) -> str:
 
 def _message_id(event: Mapping[str, Any], call: str, notes: list[str]) -> str:
     raw = event.get("messageId")
-    given = _text(raw).strip() if raw is not None else ""
+    is_id = isinstance(raw, str | int | float | Decimal) and not isinstance(raw, bool)
+    given = _text(raw).strip() if is_id else ""
     if 0 < len(given) <= MAX_MESSAGE_ID:
         return given
     if given:

@@ -46,6 +46,7 @@ def endpoint(*methods: str) -> Callable[[View], View]:
                 response = HttpResponse(status=204)
             elif request.method not in methods:
                 response = _error(405, "method_not_allowed", f"Use {' or '.join(methods)} here.")
+                response["Allow"] = ", ".join((*methods, "OPTIONS"))
             else:
                 response = _answer(view, request, *args, **kwargs)
             return _allow_cross_origin(request, response, methods)
@@ -113,6 +114,14 @@ def _admit(key: str, value: dict[str, Any]) -> None:
     wait = throttle.ask(key, len(batch) if isinstance(batch, list) else 1)
     if wait:
         raise AnswerError(429, "rate_limited", "Too many events; send them again later.", wait)
+
+
+@endpoint("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+def nowhere(request: HttpRequest, **_: str) -> HttpResponse:
+    """Tell a client that calls a wrong address so in its own words, not by a page for people."""
+    raise AnswerError(
+        404, "not_found", "There is nothing here; events go to /v1/track or /v1/batch."
+    )
 
 
 @endpoint("POST")

@@ -39,4 +39,5 @@ urlpatterns = [
     _path("hooks/email/(?P<token>[^/]+)", hook.hook),
     _path("sourceConfig", collection.source_config),
     _path(r"cdp\.js", tag.tag),
+    re_path(r"^(?:v1|beacon|hooks|api/s)/", collection.nowhere),
 ]

@@ -52,7 +52,10 @@ def test_event_with_only_an_email_belongs_to_whoever_has_it(tell):
 
 def test_missing_message_id_is_derived_from_the_content(tell):
     tell(*[TRACK | {"userId": "u1"}] * 2, TRACK | {"userId": "u1", "properties": {"n": 1}})
-    assert Event.objects.count() == 2
+    no_ids = {"a": 1}, [1], True
+    tell(*(TRACK | {"userId": "u2", "messageId": no_id} for no_id in (*no_ids, *no_ids)))
+    assert Event.objects.count() == 2 + len(no_ids)
+    assert all(event.message_id.startswith("made-") for event in Event.objects.all())
 
 
 def test_retry_with_a_later_sent_at_is_the_same_event(tell):

@@ -173,7 +173,16 @@ def test_database_that_is_down_means_try_again(client, database_is_down, method,
 def test_other_methods_are_refused_in_the_same_shape(client):
     answer = client.get("/v1/track")
     assert answer.status_code == 405
+    assert answer["Allow"] == "POST, OPTIONS"
     assert answer.json()["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("path", ["/v1/trakc", "/v1/", "/beacon/v2/batch", "/api/s/nothing"])
+def test_wrong_address_is_told_in_the_same_shape(client, path):
+    answer = client.post(path, RAW, "text/plain", headers={"Origin": "https://shop.example"})
+    assert answer.status_code == 404
+    assert answer.json().keys() == {"code", "message"}
+    assert answer["Access-Control-Allow-Origin"] == "https://shop.example"
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/v1/m", "/v1/projects/x/settings", "/sourceConfig/"])
