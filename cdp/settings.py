@@ -269,5 +269,10 @@ LOGGING = {
     "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO" if DEBUG else "WARNING"},
-    "loggers": {"cdp": {"level": "INFO"}, "django.request": {"level": "ERROR"}},
+    "loggers": {
+        "cdp": {"level": "INFO"},
+        "django.request": {"level": "ERROR"},
+        # Whoever scans the internet would fill the log: a stack for each wrong name.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+    },
 }

@@ -78,3 +78,11 @@ def test_stranger_who_guesses_locks_out_nobody_but_themselves(https, settings):
     assert {sign_in("guess", f"10.9.8.{n}, 203.0.113.7") for n in range(2)} == {200, 429}
     assert sign_in("pass-word-12", "203.0.113.7") == 429
     assert sign_in("pass-word-12", "198.51.100.1") == 302
+
+
+def test_probes_are_answered_by_whatever_name_they_ask(settings, db, client):
+    """As `up` itself and load balancers do: by 127.0.0.1, whatever the hosts served are."""
+    settings.ALLOWED_HOSTS = ["cdp.example.com"]
+    assert client.get("/readyz", headers={"host": "127.0.0.1:8000"}).json()["parts"]["web"] == "ok"
+    assert client.get("/healthz", headers={"host": "10.0.0.5"}).status_code == 200
+    assert client.get("/admin/", headers={"host": "127.0.0.1:8000"}).status_code == 400
