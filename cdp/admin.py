@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -18,7 +18,7 @@ from cdp import (
     consent_pages,
     customer_triggers,
     duplicates,
-    erasure,
+    erasure_pages,
     export,
     exported_lists,
     identity_pages,
@@ -47,6 +47,7 @@ __all__ = [
     "CustomerPages",
     "consent_pages",
     "duplicates",
+    "erasure_pages",
     "export_pages",
     "exported_lists",
     "segment_pages",
@@ -83,7 +84,7 @@ class CustomerPages(CustomerAdmin):
     """The customers, with what the higher floors know: the segment filter and the profile."""
 
     list_filter = (SegmentFilter, *CustomerAdmin.list_filter)
-    actions = ("add_to_segment", "export_chosen")
+    actions = ("add_to_segment", "export_chosen", "erase_chosen")
 
     def header_buttons(self, request: HttpRequest) -> list[adminkit.Button]:
         return [*export_pages.button(request, "customers"), *super().header_buttons(request)]
@@ -91,6 +92,7 @@ class CustomerPages(CustomerAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
+            path("erase/", wrap(erasure_pages.erase_many), name="customers_customer_erase"),
             path("save-segment/", wrap(self.save_segment), name="customers_customer_save_segment"),
             path("add-to-segment/", wrap(self.add_members), name="customers_customer_add_members"),
             path("<int:customer_id>/", wrap(self.profile), name="customers_customer_profile"),
@@ -130,6 +132,7 @@ class CustomerPages(CustomerAdmin):
         extra = {
             "more_chips": list(_chips(request)),
             "may_save_segment": _may_save(request),
+            "erase_href": _erase_href(request),
             **(extra_context or {}),
         }
         return super().changelist_view(request, extra)
@@ -173,6 +176,16 @@ class CustomerPages(CustomerAdmin):
         chosen = ",".join(map(str, queryset.values_list("pk", flat=True)))
         query = urlencode({"what": "customers", "id__in": chosen})
         return adminkit.redirect(f"{reverse('admin:cdp_export_add')}?{query}")
+
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        return erasure_pages.may_erase(request)
+
+    @admin.action(description="Erase …", permissions=["erase"])
+    def erase_chosen(self, request: HttpRequest, queryset: QuerySet[Customer]) -> HttpResponse:
+        """Show what goes with the chosen customers, and ask whether they are meant."""
+        query = QueryDict(mutable=True)
+        query["id__in"] = ",".join(map(str, queryset.values_list("pk", flat=True)))
+        return adminkit.redirect(erasure_pages.address(query))
 
     def _ask_segment(self, request: HttpRequest, customer_ids: Sequence[int]) -> HttpResponse:
         context = {
@@ -305,32 +318,9 @@ class CustomerPages(CustomerAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Ask for the CustomerId, then forget the person on every floor."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
-        customer = adminkit.row_or_404(Customer, object_id)
-        asked = customer.external_id or str(customer.pk)
-        if request.method == "POST" and request.POST.get("name", "").strip() == asked:
-            try:
-                erasure.erase([customer.pk], by=adminkit.actor(request))
-                messages.success(request, "The customer is erased, with everything we knew.")
-            except erasure.NotLoggedError as error:
-                messages.error(request, str(error))
-            return adminkit.redirect(reverse("admin:customers_customer_changelist"))
-        context = {
-            "customer": customer,
-            "asked": asked,
-            "counts": erasure.survey(customer),
-            "is_wrong": request.method == "POST",
-        }
-        return adminkit.page(
-            request,
-            "cdp/erase.html",
-            context,
-            title="Erase a customer",
-            model=Customer,
-            original=customer,
-        )
+        return erasure_pages.erase_one(request, adminkit.row_or_404(Customer, object_id))
 
     def _changeable(self, request: HttpRequest, customer_id: int) -> Customer:
         """Return who the customer is now. Raises `PermissionDenied` for those who only look."""
@@ -358,6 +348,14 @@ def _may_save(request: HttpRequest) -> bool:
     says_something = bool(given or request.GET.get("segment") or request.GET.get("who"))
     is_search = bool(request.GET.get("q", "").strip())
     return says_something and not is_search and request.user.has_perm("segments.add_segment")
+
+
+def _erase_href(request: HttpRequest) -> str:
+    """Return where everybody is erased whom the list shows by its filters; "" if nobody may."""
+    is_filtered = any(value.strip() for value in request.GET.values())
+    if not (is_filtered and erasure_pages.may_erase(request)):
+        return ""
+    return erasure_pages.address(request.GET)
 
 
 def _chips(request: HttpRequest) -> Iterator[Chip]:

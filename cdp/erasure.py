@@ -40,9 +40,9 @@ class NotLoggedError(Exception):
     """The file of erasures cannot be written; nobody was erased."""
 
 
-def survey(customer: Customer) -> dict[str, int]:
-    """Count what is known of a customer and goes if they are erased: {what: how many}."""
-    return _count(_everyone([customer.pk]))
+def survey(customer_ids: Collection[int]) -> dict[str, int]:
+    """Count what is known of customers and goes if they are erased: {what: how many}."""
+    return _count(_everyone(customer_ids))
 
 
 @transaction.atomic

@@ -100,6 +100,33 @@ class Export(models.Model):
         return ExportState.WAITING if self.rows_total is None else ExportState.WRITING
 
 
+class Forgetting(models.Model):
+    """Customers who are erased together, in the background, each in a transaction of their own.
+
+    `customer_ids` are who was shown when it was confirmed; none once it is over. The first `seen`
+    of them are done with: `erased`, or left because they are somebody else's part by now.
+    """
+
+    customer_ids = ArrayField(models.BigIntegerField())
+    total = models.PositiveIntegerField()
+    seen = models.PositiveIntegerField(default=0)
+    erased = models.PositiveIntegerField(default=0)
+    by = models.TextField(help_text="The name of who began it, as the proofs say it.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    stopped_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"Erasing {self.total} customers"
+
+
 class ExportState(models.TextChoices):
     WAITING = "waiting"
     WRITING = "writing"

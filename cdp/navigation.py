@@ -156,6 +156,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "django_q.view_ormq",
                 also=("/admin/django_q/",),
             ),
+            Entry(
+                "Erasures",
+                "delete_forever",
+                "admin:customers_erasure_changelist",
+                "customers.delete_customer",
+            ),
             Entry("Users", "manage_accounts", "admin:auth_user_changelist", "auth.view_user"),
             Entry("API docs", "api", "docs"),
         ),
