@@ -234,6 +234,8 @@ class CustomerPages(CustomerAdmin):
         context = {
             "customer": customer,
             "groups": profile.field_groups(customer),
+            "fields_first": f":{profile.FIELDS_SHOWN}",
+            "fields_rest": f"{profile.FIELDS_SHOWN}:",
             "empty_fields": profile.empty_fields(customer),
             "purchases": profile.purchases(customer),
             "memberships": profile.memberships(customer),
@@ -352,7 +354,7 @@ def _may_save(request: HttpRequest) -> bool:
 
 def _erase_href(request: HttpRequest) -> str:
     """Return where everybody is erased whom the list shows by its filters; "" if nobody may."""
-    is_filtered = any(value.strip() for value in request.GET.values())
+    is_filtered = any(request.GET.get(name, "").strip() for name in request.GET)
     if not (is_filtered and erasure_pages.may_erase(request)):
         return ""
     return erasure_pages.address(request.GET)

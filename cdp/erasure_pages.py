@@ -112,7 +112,7 @@ def _digest(ids: Sequence[int]) -> str:
 def _chosen(request: HttpRequest) -> list[int]:
     """Return whom the query means, one more than may be erased at most; says why if nobody."""
     query = request.GET.copy()
-    if not any(value.strip() for value in query.values()):
+    if not any(query.get(name, "").strip() for name in query):
         messages.error(request, "Choose customers, or filter the list, to erase them.")
         return []
     try:

@@ -16,6 +16,7 @@ from segments.models import Membership, Recheck
 
 PURCHASE = "Order Completed"
 _CHANGES_READ = 300  # of a customer, to say where the present values came from
+FIELDS_SHOWN = 20  # of a group; the others on demand, or the rest of the page is far below
 
 KINDS = {
     "customer_id": ("badge", "CustomerId"),

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, User
@@ -27,7 +28,11 @@ admin.site.unregister(Group)
 _IN_WORDS = {
     "username": ("User name", "To sign in with. Letters, digits and @ . + - _ only."),
     "email": ("E-mail", ""),
-    "is_active": ("May sign in", "Take this away instead of deleting somebody."),
+    "is_active": (
+        "May sign in",
+        "Take this away from who has left. Who has changed something cannot be deleted: the "
+        "history says who it was.",
+    ),
     "is_superuser": ("Superuser", "May do everything, whatever the roles say."),
 }
 
@@ -86,6 +91,11 @@ class UserAdmin(auth_admin.UserAdmin, ProductAdmin):  # type: ignore[misc]
             field.label, field.help_text = _IN_WORDS[db_field.name]
         return field
 
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Keep whoever has done something: the history of what they changed would go with them."""
+        has_acted = obj is not None and LogEntry.objects.filter(user=obj).exists()
+        return super().has_delete_permission(request, obj) and not has_acted
+
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: object) -> None:
         obj.is_staff = True  # who has no business here gets no user
         super().save_model(request, obj, form, bool(change))
@@ -125,9 +135,9 @@ class NewKeyForm(forms.ModelForm):
             for scope in apikeys.ALL_SCOPES
             for right in ("read" if scope.endswith("read") else "write",)
         ],
-        initial=apikeys.ALL_SCOPES,
         label="May",
-        help_text="Give a key no more than it needs.",
+        help_text="Give a key no more than it needs: whoever has it may do this. Without “Personal "
+        "data: read”, names, e-mails and phones are hidden from it.",
         widget=UnfoldAdminCheckboxSelectMultipleWidget(),
     )
 

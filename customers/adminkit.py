@@ -36,7 +36,7 @@ class Button(NamedTuple):
     href: str
     icon: str
     is_primary: bool = False
-    is_minor: bool = False  # an icon only, and not on phones
+    is_minor: bool = False  # an icon only; on phones a line of a menu
 
 
 class Use(NamedTuple):
@@ -89,6 +89,7 @@ class ProductAdmin(ModelAdmin):
         """Have the list know its buttons: an empty one offers the first of them once more."""
         shown = super().get_changelist_instance(request)
         shown.header_buttons = self.header_buttons(request)
+        shown.minor_buttons = [button for button in shown.header_buttons if button.is_minor]
         return shown
 
     def render_change_form(self, request: HttpRequest, context: Any, **options: Any) -> Any:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.html import format_html
+
 from customers import contacts, forms
 from customers.models import ChosenColumns, Customer, CustomerField
 
 AT_MOST = 12
+CELL = 60  # characters of a value
 
 
 class Column:
@@ -25,7 +28,14 @@ class Column:
 
     def __call__(self, customer: Customer) -> Any:
         value = customer.fields.get(self.field.name)
-        return None if value is None else forms.display(self.field, value)
+        return None if value is None else _cell(forms.display(self.field, value))
+
+
+def _cell(text: str) -> str:
+    """Cut what would push the other columns out of sight; it is whole on hover."""
+    if len(text) <= CELL:
+        return text
+    return format_html('<span title="{}">{}…</span>', text[:1_000], text[: CELL - 1])
 
 
 def shown_to(user: Any, known: Mapping[str, CustomerField]) -> list[CustomerField]:

@@ -27,7 +27,13 @@ from customers.fields import FieldValueError
 from customers.imports import receiving, repeats, running
 from customers.imports.columns import unescaped
 from customers.imports.layouts import ADDED
-from customers.imports.options import OptionError, Options, date_reader, number_reader
+from customers.imports.options import (
+    OptionError,
+    Options,
+    date_reader,
+    in_words_of,
+    number_reader,
+)
 from customers.imports.records import Chunk, Problem, plain
 from customers.imports.reports import Tally
 from customers.imports.running import APPLY, CHECK
@@ -259,6 +265,7 @@ class _Reader:
     def __init__(self, run: Import) -> None:
         options = EventOptions.read(run.options)
         self._layout = _layout(run.format["columns"], options)
+        self._options = options
         self._event = options.event
         self._date = date_reader(options.dates)
         self._number = number_reader(options.numbers)
@@ -287,8 +294,19 @@ class _Reader:
         }
         event.setdefault("messageId", _message_id(cells, ordinal))
         event["type"] = "track"
-        cleaning.clean(event, self._envelope)
+        try:
+            cleaning.clean(event, self._envelope)
+        except RefusedError as error:
+            raise self._in_words_of_the_file(error, texts) from error
         return event
+
+    def _in_words_of_the_file(self, error: RefusedError, texts: Sequence[str]) -> RefusedError:
+        """Say of a time that cannot be read how the file writes dates, if not as we do."""
+        if error.code != "bad_time":
+            return error
+        given = [texts[at] for at, own in self._layout.members.items() if own == "timestamp"]
+        fault = in_words_of(self._options, given[0], FieldValueError("not_a_datetime", str(error)))
+        return RefusedError(error.code, str(fault))
 
     def _value(self, text: str) -> str | Decimal:
         """A number if the text is one in the style of the file, else the text."""

@@ -17,7 +17,7 @@ from cdp.apikeys import ApiKeyUser
 from cdp.exports.kinds import KINDS
 from cdp.exports.writing import TYPES, XLSX_ROWS
 from cdp.models import Export, ExportState
-from customers import apikit
+from customers import apikit, spelling
 
 FILES = {(200, kind): OpenApiTypes.BINARY for kind in TYPES.values()}
 
@@ -38,6 +38,20 @@ class NewExportSerializer(apikit.StrictSerializer):
         default=dict,
         help_text='As in `{"segment": "vip", "field.city[is_not]": "Bern"}`; all rows if empty.',
     )
+    columns = serializers.ListField(
+        child=serializers.CharField(max_length=1_000),
+        default=list,
+        max_length=2_000,
+        help_text='Of the file, as in `["customerId", "email"]`; all that there are if empty.',
+    )
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        there_are = KINDS[given["what"]].columns()
+        for name in given["columns"]:
+            if name not in there_are:
+                hint = spelling.suggestion(name, there_are)
+                raise apikit.refuse("columns", f"There is no column “{name[:100]}”.{hint}")
+        return given
 
 
 class ExportRowsSerializer(serializers.Serializer):
@@ -105,12 +119,18 @@ class ExportViewSet(
         new = NewExportSerializer(data=request.data)
         new.is_valid(raise_exception=True)
         what, filters = new.validated_data["what"], new.validated_data["filters"]
+        columns = [*dict.fromkeys(new.validated_data["columns"])]
         kind = KINDS[what]
         if not kind.may_read(request.user):
             raise exceptions.PermissionDenied
         kind.filtered(filters)  # or the 400
         export = exports.create(
-            what, new.validated_data["format"], "", request.user, filters=filters
+            what,
+            new.validated_data["format"],
+            "",
+            request.user,
+            filters=filters,
+            columns=columns,
         )
         export.refresh_from_db()
         return Response(ExportSerializer(export).data, status.HTTP_201_CREATED)

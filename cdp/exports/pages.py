@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
@@ -17,11 +17,12 @@ from django.utils.timezone import make_aware
 
 from cdp import exports
 from cdp.exports.api import answer
-from cdp.exports.kinds import KINDS
+from cdp.exports.kinds import KINDS, Kind
 from cdp.exports.writing import XLSX_ROWS
 from cdp.models import Export
-from customers import adminkit, formats, masking
+from customers import adminkit, formats, masking, spelling
 from customers.adminkit import Button, Empty, ReadOnlyAdmin
+from customers.models import CustomerField
 from events.models import EventName
 
 _PAGING = ("p", "o", "after", "before")  # parameters of a list that choose no rows
@@ -30,12 +31,28 @@ _NAMES = 200  # of events, suggested
 _OWN = ("what", "format")  # parameters that are ours, not the list's
 
 
+class Column(NamedTuple):
+    """A column that a file can have, and what people call it."""
+
+    name: str
+    label: str
+    is_chosen: bool
+
+
 class EventsForm(forms.Form):
     """Which events: of one kind, of some days. Without any of these, all of them."""
 
     name = forms.CharField(label="Event", required=False)
     first = forms.DateField(label="From", required=False)
     last = forms.DateField(label="Until", required=False)
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"].strip()
+        names = EventName.objects.values_list("name", flat=True)
+        if name and not names.filter(name=name).exists():
+            hint = spelling.suggestion(name, names)
+            raise ValidationError(f"There is no event called “{name[:100]}”.{hint}")
+        return name
 
     def query(self) -> dict[str, str]:
         """Return what was chosen as a query: the last day counts to its end."""
@@ -123,7 +140,7 @@ class ExportAdmin(ReadOnlyAdmin):
             "names": EventName.objects.order_by("name").values_list("name", flat=True)[:_NAMES],
             "filters": [] if form else _shown(query),
             "formats": Export.Format.choices,
-            "columns": kind.columns(),
+            "columns": _columns(request, kind),
             "is_masked": not masking.current().is_clear,
             "days": exports.KEPT.days,
             "xlsx_rows": XLSX_ROWS,
@@ -227,7 +244,21 @@ def _begin(
     if chosen not in Export.Format.values:
         messages.error(request, "Choose a format.")
         return None
-    return exports.create(what, chosen, query.urlencode(), request.user)
+    wanted = [column.name for column in _columns(request, KINDS[what]) if column.is_chosen]
+    if not wanted:
+        messages.error(request, "Choose at least one column.")
+        return None
+    return exports.create(what, chosen, query.urlencode(), request.user, columns=wanted)
+
+
+def _columns(request: HttpRequest, kind: Kind) -> list[Column]:
+    """Return the columns that a file of this kind can have; all are chosen at first."""
+    labels = {field.name: str(field) for field in CustomerField.objects.exclude(label="")}
+    chosen = request.POST.getlist("column") if request.method == "POST" else None
+    return [
+        Column(name, labels.get(name, name), chosen is None or name in chosen)
+        for name in kind.columns()
+    ]
 
 
 def _context(export: Export) -> dict[str, Any]:

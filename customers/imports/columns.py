@@ -12,6 +12,7 @@ from customers.imports.options import (
     CustomerOptions,
     boolean_reader,
     date_reader,
+    in_words_of,
     number_reader,
 )
 from customers.models import CustomerField, FieldType
@@ -131,7 +132,10 @@ class Columns(dict[str, "Column"]):
             plain = re.compile("0|[1-9][0-9]{0,2}").fullmatch
 
         def read(text: str) -> str:
-            return exact.dumps(fields.parse_value(field, style(text)))
+            try:
+                return exact.dumps(fields.parse_value(field, style(text)))
+            except FieldValueError as error:
+                raise in_words_of(self.options, text, error) from error
 
         return Column(field.name, nothing, read, plain, '"' if field.type in _QUOTED else "")
 

@@ -194,6 +194,14 @@ def date_reader(style: str) -> Callable[[str], str]:
     return read
 
 
+def in_words_of(options: Options, text: str, error: FieldValueError) -> FieldValueError:
+    """Say of what is no date how dates are written in this file, if not as by us."""
+    if error.code != "not_a_datetime" or options.dates == ISO:
+        return error
+    like = "a number of days, as in Excel" if options.dates == EXCEL else f"like {options.dates}"
+    return FieldValueError(error.code, f"“{text[:60]}” is not a date {like}.")
+
+
 def _from_excel(days: int, part: str) -> str:
     """Return the time as ISO 8601, to the second; "" for what is no day."""
     try:

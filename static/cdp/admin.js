@@ -140,6 +140,15 @@
     dialog.showModal();
   }
 
+  /* All boxes of a name are ticked, or none if all were. */
+  function checkAll(event) {
+    const button = event.target.closest?.("[data-checks]");
+    if (!button) return;
+    const boxes = [...button.form.querySelectorAll(`[name="${button.dataset.checks}"]`)];
+    const isAll = boxes.every((box) => box.checked);
+    for (const box of boxes) box.checked = !isAll;
+  }
+
   /* A menu closes as menus do: by a click elsewhere, or by Escape. */
   function closeMenus(event) {
     if (event.type === "keydown" && event.key !== "Escape") return;
@@ -188,6 +197,7 @@
   document.addEventListener("keydown", pressLikeAButton);
   document.addEventListener("click", openRow);
   document.addEventListener("click", copy);
+  document.addEventListener("click", checkAll);
   document.addEventListener("click", openDialog);
   document.addEventListener("click", closeMenus);
   document.addEventListener("keydown", closeMenus);

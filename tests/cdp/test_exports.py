@@ -22,6 +22,9 @@ from tests.makers import NOON, Api
 pytestmark = pytest.mark.django_db
 
 
+EVERYTHING = {"format": "csv", "column": ["customerId", "city", "points", "email"]}
+
+
 @pytest.fixture(autouse=True)
 def uploads(settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
@@ -150,7 +153,7 @@ def test_export_is_asked_for_and_fetched(staff, people):
     assert "what=customers" in staff.get("/admin/customers/customer/").content.decode()
     address = "/admin/cdp/export/add/?what=customers&q=C-1"
     assert "search: C-1" in staff.get(address).content.decode()
-    page = staff.post(address, {"format": "csv"}, follow=True)
+    page = staff.post(address, EVERYTHING, follow=True)
     assert "hx-get" in page.content.decode()
     export = Export.objects.get()
     assert OrmQ.objects.count() == 1
@@ -164,7 +167,7 @@ def test_export_is_asked_for_and_fetched(staff, people):
 
 
 def test_file_is_nobody_elses_business(staff, people, client):
-    staff.post("/admin/cdp/export/add/?what=customers", {"format": "csv"})
+    staff.post("/admin/cdp/export/add/?what=customers", EVERYTHING)
     export = Export.objects.get()
     exports.run(export.pk)
     roles.create(Group, Permission)
@@ -212,10 +215,20 @@ def test_marketer_exports_events_of_some_days(member, make_event, make_customer)
     day = f"{NOON:%Y-%m-%d}"
     wrong = marketer.post(address, {"format": "csv", "first": "yesterday"})
     assert "Enter a valid date." in wrong.content.decode()
-    marketer.post(address, {"format": "csv", "first": day, "last": day})
+    marketer.post(address, {"format": "csv", "column": "timestamp", "first": day, "last": day})
     export = Export.objects.get()
     exports.run(export.pk)
     assert [row["timestamp"][:10] for row in lines(Path(export.file.path).read_bytes())] == [day]
+
+
+def test_event_that_does_not_exist_and_a_file_without_columns_are_refused(staff, make_event):
+    make_event("Order Completed")
+    address = "/admin/cdp/export/add/?what=events"
+    asked = {"format": "csv", "column": "event"}
+    page = staff.post(address, asked | {"name": "Order Complete"}).content.decode()
+    assert "Did you mean &quot;Order Completed&quot;?" in page
+    page = staff.post(address, {"format": "csv"}).content.decode()
+    assert ("Choose at least one column." in page, Export.objects.exists()) == (True, False)
 
 
 def test_filters_that_cannot_be_read_start_nothing(staff):
@@ -230,7 +243,7 @@ def test_chosen_customers_are_exported(staff, people):
     data = {"action": "export_chosen", "_selected_action": [second.pk]}
     asked = staff.post("/admin/customers/customer/", data)
     assert "chosen by hand: 1" in staff.get(asked["Location"]).content.decode()
-    staff.post(asked["Location"], {"format": "csv"})
+    staff.post(asked["Location"], EVERYTHING)
     export = Export.objects.get()
     exports.run(export.pk)
     found = lines(Path(export.file.path).read_bytes())
@@ -271,6 +284,17 @@ def test_program_asks_follows_and_fetches(shop, people):
     assert shop.get("/api/exports/")[1]["results"] == [answer]
     assert shop.delete(f"/api/exports/{answer['id']}/")[0] == 204
     assert shop.get(f"/api/exports/{answer['id']}/")[0] == 404
+
+
+def test_program_chooses_columns(shop, people):
+    wanted = {"what": "customers", "columns": ["points", "customerId"]}
+    _, content = fetched(shop, wanted)
+    assert [*lines(content)[0]] == ["points", "customerId"]
+    status, answer = shop.post("/api/exports/", wanted | {"columns": ["pionts"]})
+    assert (status, answer["errors"][0]["detail"]) == (
+        400,
+        'There is no column “pionts”. Did you mean "points"?',
+    )
 
 
 def test_program_exports_members_with_their_entry(shop, people, make_segment):

@@ -135,3 +135,11 @@ def test_only_administrators_erase(three, role):
     assert [client.get(page).status_code for page in pages] == [403] * 4
     shown = client.get(f"{LIST}?field.city=A").content.decode()
     assert ("erase" not in shown.lower(), "/erasure/" in shown) == (True, False)
+
+
+def test_who_has_changed_something_is_not_deleted_with_the_history_of_it(admin_client, ada):
+    user = User.objects.get(username="Administrator")
+    page = f"/admin/auth/user/{user.pk}/delete/"
+    assert admin_client.get(page).status_code == 200
+    ada.post("/admin/customers/consentpurpose/add/", {"key": "news", "name": "News"})
+    assert admin_client.get(page).status_code == 403

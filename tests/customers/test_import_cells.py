@@ -146,3 +146,11 @@ def test_most_lines_are_read_in_runs():
     chunk = read_chunk(file, Header(columns, ",", 0, 1), 0, 1, 1 << 20, runs.pattern)
     assert [(run.before, run.line, run.text) for run in chunk.runs] == [(0, 1, text), (1, 6, text)]
     assert chunk.records == [(5, ["C3", "number", "oops"])]
+
+
+def test_wrong_date_is_refused_in_the_words_of_the_file():
+    field = CustomerField(name="it", type="datetime")
+    options = CustomerOptions(dates="dd.mm.yyyy")
+    reader = Reader(Layout(0, None, None, {1: "it"}), options, {"it": field})
+    (problem,) = reader.read(Chunk([(2, ["ann", "31.02.2026"])])).problems
+    assert problem.message == "it: “31.02.2026” is not a date like dd.mm.yyyy."
