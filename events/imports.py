@@ -24,7 +24,7 @@ from typing import IO, Any, Final, NamedTuple
 
 from customers import exact
 from customers.fields import FieldValueError
-from customers.imports import receiving, repeats, running
+from customers.imports import receiving, repeats, running, work
 from customers.imports.columns import unescaped
 from customers.imports.layouts import ADDED
 from customers.imports.options import (
@@ -168,12 +168,12 @@ def start_apply(import_id: int) -> None:
 
 def check(import_id: int) -> None:
     """Check a file as far as one task of the queue may."""
-    running.work(import_id, CHECK, running.by_records(_check))
+    running.work(import_id, CHECK, work.by_records(_check))
 
 
 def apply(import_id: int) -> None:
     """Import a file as far as one task of the queue may."""
-    running.work(import_id, APPLY, running.by_records(_apply))
+    running.work(import_id, APPLY, work.by_records(_apply))
 
 
 def example() -> str:

@@ -1,6 +1,6 @@
 """What the lines of a file of customers' values say together."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -10,6 +10,7 @@ from customers.imports.layouts import Layout
 from customers.imports.options import CustomerOptions
 from customers.imports.records import Chunk, Problem
 from customers.imports.runs import Found, Runs
+from customers.imports.shapes import Customers
 from customers.models import CustomerField
 
 Records: TypeAlias = Sequence[tuple[int, list[str]]]  # line, cells
@@ -17,13 +18,13 @@ Records: TypeAlias = Sequence[tuple[int, list[str]]]  # line, cells
 
 @dataclass
 class Batch:
-    """What a chunk says: values as JSON by CustomerId and field, "null" to clear it.
+    """What a chunk says: values by CustomerId, as JSON, "null" to clear a field.
 
     `lines` counts the lines that can be imported, `repeated` the values that another line of the
     chunk gives anew, `unknown` the values of what is no field.
     """
 
-    customers: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    customers: Customers = field(default_factory=Customers)
     problems: list[Problem] = field(default_factory=list)
     lines: int = 0
     repeated: int = 0
@@ -65,7 +66,7 @@ class Reader:
         self._read_records(chunk.records[at:])
         batch = self.batch
         batch.problems = sorted(batch.problems + chunk.problems, key=lambda each: each.line)
-        batch.repeated = self.given - sum(map(len, batch.customers.values()))
+        batch.repeated = self.given - batch.customers.count()
         batch.unknown.update(p.about for p in batch.problems if p.code == UNKNOWN)
         if self.runs:
             batch.examples.update(self.runs.examples)
@@ -89,7 +90,7 @@ class Reader:
     def _read_long(self, records: Records, name_at: int, value_at: int) -> None:
         customer_at = self.layout.customer
         customer_ids, columns = self.customer_ids, self.columns
-        customers = self.batch.customers
+        opened = self.batch.customers.opened
         lines = given = 0
         for line, cells in records:
             try:
@@ -102,7 +103,7 @@ class Reader:
                     self.batch.strange.setdefault(error.fault.about, cells[value_at].strip())
                 continue
             lines += 1
-            values = customers[customer_id]
+            values = opened(customer_id)
             if value is not None:
                 given += 1
                 values[column.name] = value
@@ -130,7 +131,7 @@ class Reader:
             else:
                 batch.lines += 1
                 self.given += len(values)
-                batch.customers[customer_id].update(values)
+                batch.customers.opened(customer_id).update(values)
 
     def _refuse(self, line: int, cells: Sequence[str], faults: Sequence[Fault]) -> None:
         if any(cell.strip() for cell in cells):

@@ -18,6 +18,7 @@ from customers.imports.options import (
 from customers.models import CustomerField, FieldType
 
 UNKNOWN: Final = "unknown_field"
+REMEMBERED: Final = 50_000  # texts of a column whose meaning need not be found out again
 SUGGESTED: Final = 100  # unknown names for which a similar one is looked up
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 # Most cells are just as their value is stored: to see that is faster than to read them. The letters
@@ -177,6 +178,8 @@ class Column(dict[str, str | None]):
         self._quote = quote
 
     def __missing__(self, cell: str) -> str | None:
+        if len(self) >= REMEMBERED:
+            self.clear()
         value: str | None
         value = self._quote + cell + self._quote if self._plain(cell) else self._look(cell)
         self[cell] = value

@@ -1,12 +1,13 @@
 """Columns of a file that hold decisions about consent: `@consent.<purpose>`, true or false."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TypeAlias
 
 from customers import consent
 from customers.consent import PREFIX, Decision
-from customers.imports import sql
+from customers.imports import shapes, sql
+from customers.imports.shapes import Given
 from customers.models import ConsentPurpose, CustomerField, FieldType, Import
 
 Answers: TypeAlias = dict[str, dict[str, bool]]  # by CustomerId and purpose
@@ -47,15 +48,20 @@ def create(name: str) -> str | None:
     return None if consent.admit([key]) else f"There are {consent.MAX_PURPOSES} purposes already."
 
 
-def taken(customers: dict[str, dict[str, str]]) -> Answers:
-    """Take the decisions out of values as JSON by CustomerId."""
+def taken(customers: Mapping[str, Given]) -> tuple[dict[str, Given], Answers]:
+    """Take the decisions out of what is said of customers; return the rest, and them."""
+    rest: dict[str, Given] = {}
     answers: Answers = {}
-    for customer_id, values in customers.items():
-        names = [name for name in values if name.startswith(PREFIX)]
-        given = {name: values.pop(name) for name in names}
-        if told := {name: value == "true" for name, value in given.items() if value != "null"}:
-            answers[customer_id] = told
-    return answers
+    for customer_id, (shape, cells) in customers.items():
+        rest[customer_id] = shape, cells
+        if not any(map(is_meant, shape.names)):
+            continue
+        values = shape.values(cells)
+        told = {name: values.pop(name) for name in shape.names if is_meant(name)}
+        rest[customer_id] = shapes.given(values)
+        if granted := {name: each == "true" for name, each in told.items() if each != "null"}:
+            answers[customer_id] = granted
+    return rest, answers
 
 
 def record(run: Import, answers: Answers, decided_at: datetime | None) -> set[int]:

@@ -27,7 +27,9 @@ def forget(addresses: Collection[str], values: Collection[str]) -> int:
         if summary != run.summary:
             Import.objects.filter(pk=run.pk).update(summary=summary)
     lines = _forget_problems(wanted)
-    for run in Import.objects.exclude(file="").order_by("pk"):
+    for run in Import.objects.select_for_update().exclude(file="").order_by("pk"):
+        run.format["blanked"] = run.format.get("blanked", 0) + 1  # what was read of it is void
+        run.save(update_fields=["format"])
         lines += _blank(run, wanted)
     return lines
 

@@ -7,20 +7,19 @@ killed for taking too long. Whatever dies, the next task goes on behind the last
 import contextlib
 import gc
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from django.core.files.storage import default_storage
 from django.db import OperationalError, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from customers.imports import records, reports, sql
-from customers.imports.records import Chunk, Header
-from customers.imports.reports import Tally
+from customers.imports import ahead, reports, sql
+from customers.imports.ahead import Ahead, Place
+from customers.imports.records import Header
+from customers.imports.work import Prepare
 from customers.models import (
     Import,
     ImportGiven,
@@ -35,18 +34,6 @@ ATTEMPTS: Final = 5  # at a chunk that others get in the way of
 _PASSING: Final = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
 
 
-class Work(NamedTuple):
-    """How to handle a chunk, and what there is to add when all are done.
-
-    Of lines that the pattern matches the cells need not be seen.
-    """
-
-    handle: Callable[[Chunk], Tally]
-    pattern: re.Pattern[str] | None = None
-    conclude: Callable[[], Tally] = Tally
-
-
-Prepare: TypeAlias = Callable[[Import], Work]
 logger = logging.getLogger(__name__)
 
 
@@ -107,10 +94,12 @@ def work(import_id: int, phase: Phase, prepare: Prepare) -> None:
     Of several tasks for one import all but one end at once.
     """
 
-    def step(deadline: float) -> bool:
-        return _step(import_id, phase, prepare, deadline)
+    with ahead.reading() as chunks:
 
-    work_by(import_id, phase, step)
+        def step(deadline: float) -> bool:
+            return _step(import_id, phase, prepare, chunks, deadline)
+
+        work_by(import_id, phase, step)
 
 
 def work_by(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None:
@@ -125,11 +114,6 @@ def work_by(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None
             _work(import_id, phase, step)
     finally:
         sql.unlock(import_id)
-
-
-def by_records(handle: Callable[[Import, Chunk], Tally]) -> Prepare:
-    """Let a function work on chunks whose lines are all cut into cells."""
-    return lambda run: Work(partial(handle, run))
 
 
 def _work(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None:
@@ -160,16 +144,16 @@ def _begin_if_due(import_id: int, phase: Phase) -> None:
 
 
 @transaction.atomic
-def _step(import_id: int, phase: Phase, prepare: Prepare, deadline: float) -> bool:
+def _step(import_id: int, phase: Phase, prepare: Prepare, chunks: Ahead, deadline: float) -> bool:
     """Work on the next chunk; return whether this task should go on."""
     run = Import.objects.select_for_update().filter(pk=import_id).first()
     if run is None or run.state != phase.state:
         return False
-    with default_storage.open(str(run.file.name), "rb") as file:
-        place = run.offset, run.lines_done + 1
-        todo = prepare(run)
-        chunk = records.read_chunk(file, header(run), *place, records.CHUNK_BYTES, todo.pattern)
-    reports.add(run, todo.handle(chunk))
+    todo = prepare(run)
+    place = Place(str(run.file.name), run.offset, run.lines_done + 1)
+    is_late = time.monotonic() > deadline
+    chunk, said = chunks.read(place, header(run), todo, is_going_on=not is_late)
+    reports.add(run, todo.handle(chunk, said))
     run.offset, run.lines_done = chunk.next_offset, chunk.next_line - 1
     if chunk.is_last:
         reports.add(run, todo.conclude())

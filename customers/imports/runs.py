@@ -6,17 +6,21 @@ Most lines of most files are just as their values are stored. What such lines me
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress, count, islice, pairwise
+from operator import ne
+from typing import Any, Final, NamedTuple
 
 from customers.fields import SPACES
-from customers.imports import consents
+from customers.imports import shapes
 from customers.imports.columns import Columns, meant, unescaped
 from customers.imports.layouts import Layout
 from customers.imports.options import ISO, NUMBERS, CustomerOptions
+from customers.imports.shapes import Customers, Shape
 from customers.models import CustomerField, FieldType
 
 MAX_NAMES: Final = 200  # of fields that the pattern knows
+MAX_SHAPES: Final = 5_000  # that are remembered
 # A CustomerId that is kept as it stands. The words that name nobody have neither digit nor @.
 _CUSTOMER_ID: Final = "(?:[A-Za-z_][A-Za-z_.:-]{0,50}+[0-9@]|0{0,50}+[1-9])[A-Za-z0-9_.:@-]{0,99}+"
 _DATE: Final = (
@@ -46,6 +50,39 @@ class Found(NamedTuple):
     unknown: Counter[str]
 
 
+class _Groups(dict[tuple[str, ...], tuple[Shape, list[tuple[int, Any]]]]):
+    """The shape of values that have these names in the file, and what reads some of them."""
+
+    def __init__(self, targets: Mapping[str, Target]) -> None:
+        self.targets = targets
+
+    def __missing__(self, names: tuple[str, ...]) -> tuple[Shape, list[tuple[int, Any]]]:
+        targets = [self.targets[name] for name in names]
+        shape = shapes.of(
+            tuple(target.name for target in targets), tuple(target.quote for target in targets)
+        )
+        found = shape, [(at, target.read) for at, target in enumerate(targets) if target.read]
+        if len(self) < MAX_SHAPES:
+            self[names] = found
+        return found
+
+
+class _Shapes(dict[tuple[bool, ...], Shape]):
+    """The shape of the lines of a wide file by which of their cells say something."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self.targets = targets
+
+    def __missing__(self, told: tuple[bool, ...]) -> Shape:
+        targets = [*compress(self.targets, told)]
+        shape = shapes.of(
+            tuple(target.name for target in targets), tuple(target.quote for target in targets)
+        )
+        if len(self) < MAX_SHAPES:
+            self[told] = shape
+        return shape
+
+
 class Runs:
     """How to recognise runs in a file, and what their lines mean.
 
@@ -71,13 +108,16 @@ class Runs:
         self.strange: dict[str, str] = {}
         self.unknown: list[str] = []  # columns that are no field
         self.targets = self._targets()
+        self._groups = _Groups(self.targets)
+        wide = [self.targets[name] for name in layout.fields.values() if name in self.targets]
+        self._shapes = _Shapes(wide)
         is_clear = len({target.name for target in self.targets.values()}) == len(self.targets)
         is_long = layout.name is not None
         self.pattern = (
             self._pattern() if (is_clear or is_long) and len(self.targets) <= MAX_NAMES else None
         )
 
-    def read(self, text: str, customers: defaultdict[str, dict[str, str]]) -> Found:
+    def read(self, text: str, customers: Customers) -> Found:
         """Add what the lines of a run say to `customers`."""
         cells = text.replace('"', "").replace("\n", self.delimiter).split(self.delimiter)
         del cells[-1]
@@ -86,50 +126,76 @@ class Runs:
             return self._read_wide(cells, customer_ids, customers)
         names = cells[self.layout.name :: self.width]
         values = cells[self.layout.value :: self.width]
-        targets = self.targets
-        for customer_id, name, cell in zip(customer_ids, names, values, strict=True):
-            own, quote, read = targets[name]
-            if read is None:
-                customers[customer_id][own] = quote + cell + quote
-            elif (value := read(cell)) is not None:
-                customers[customer_id][own] = value
-        if len(self.examples) < len(targets):
+        if len(self.examples) < len(self.targets):
             samples = dict(zip(names, values, strict=True))
-            self.examples |= {targets[name].name: cell for name, cell in samples.items()}
+            self.examples |= {self.targets[name].name: cell for name, cell in samples.items()}
+        starts = [0, *compress(count(1), map(ne, customer_ids, islice(customer_ids, 1, None)))]
+        if 2 * len(starts) <= len(customer_ids):
+            starts.append(len(customer_ids))
+            self._read_grouped(starts, customer_ids, names, values, customers)
+        else:
+            self._read_mixed(zip(customer_ids, names, values, strict=True), customers)
         return Found(len(customer_ids), len(customer_ids), Counter())
 
-    def _read_wide(
+    def _read_grouped(
         self,
-        cells: Sequence[str],
+        starts: Sequence[int],
         customer_ids: Sequence[str],
-        customers: defaultdict[str, dict[str, str]],
+        names: Sequence[str],
+        cells: Sequence[str],
+        customers: Customers,
+    ) -> None:
+        """Read lines of which those about one customer mostly stand together."""
+        groups = self._groups
+        for start, end in pairwise(starts):
+            customer_id = customer_ids[start]
+            shape, reads = groups[tuple(names[start:end])]
+            given: list[Any] = cells[start:end]  # type: ignore[assignment]
+            for at, read in reads:
+                given[at] = read(given[at])
+            if shape.is_clear and customer_id not in customers:
+                customers[customer_id] = shape, given
+            else:
+                customers.opened(customer_id).update(shape.values(given))
+
+    def _read_mixed(self, lines: Iterator[tuple[str, str, str]], customers: Customers) -> None:
+        targets = self.targets
+        for customer_id, name, cell in lines:
+            own, quote, read = targets[name]
+            value = quote + cell + quote if read is None else read(cell)
+            if value is not None:
+                customers.opened(customer_id)[own] = value
+
+    def _read_wide(
+        self, cells: Sequence[str], customer_ids: Sequence[str], customers: Customers
     ) -> Found:
-        rows = [customers[customer_id] for customer_id in customer_ids]
-        nothing = "null" if self.options.empty == "clear" else None
+        columns: list[list[str | None]] = []
         unknown: Counter[str] = Counter()
+        for at, name in self.layout.fields.items():
+            column = cells[at :: self.width]
+            if name in self.targets:
+                columns.append(self._read_column(name, column))
+            elif name in self.unknown and (strange := [*filter(str.strip, column)]):
+                unknown[name] = len(strange)
+                self.strange[name] = strange[0]
         given = 0
-        for at, column in self.layout.fields.items():
-            column_cells = cells[at :: self.width]
-            if column not in self.targets:
-                if column in self.unknown:
-                    given_here = [cell for cell in column_cells if cell.strip()]
-                    unknown[column] = len(given_here)
-                    self.strange.update(
-                        dict.fromkeys([column], given_here[0]) if given_here else {}
-                    )
-                continue
-            own, quote, read = self.targets[column]
-            is_consent = consents.is_meant(own)
-            for values, cell in zip(rows, column_cells, strict=True):
-                if not cell:
-                    value = None if is_consent else nothing
-                else:
-                    value = quote + cell + quote if read is None else read(cell)
-                    self.examples.setdefault(own, cell)
-                if value is not None:
-                    values[own] = value
-                    given += 1
-        return Found(len(rows), given, unknown)
+        rows = zip(*columns, strict=True) if columns else ((),) * len(customer_ids)
+        for customer_id, row in zip(customer_ids, rows, strict=True):
+            shape = self._shapes[tuple(map(bool, row))]
+            values = [*compress(row, row)]
+            given += len(values)
+            if customer_id in customers:
+                customers.opened(customer_id).update(shape.values(values))
+            else:
+                customers[customer_id] = shape, values
+        return Found(len(customer_ids), given, unknown)
+
+    def _read_column(self, name: str, cells: list[str]) -> list[Any]:
+        """Read the cells of a field; what says nothing is empty or None."""
+        own, _, read = self.targets[name]
+        if own not in self.examples and (example := next(filter(None, cells), None)):
+            self.examples[own] = example
+        return [*map(read, cells)] if read else cells
 
     def _targets(self) -> dict[str, Target]:
         """Return the fields meant by names in the file, as far as a pattern can recognise them."""
@@ -156,7 +222,9 @@ class Runs:
 
     def _target(self, name: str, own: str) -> Target:
         kind = self.known[own].type
-        if kind in (FieldType.STRING, FieldType.NUMBER):
+        is_wide = self.layout.name is None
+        is_cleared = is_wide and self.options.empty == "clear"  # by an empty cell
+        if not is_cleared and kind in (FieldType.STRING, FieldType.NUMBER):
             return Target(own, '"' if kind == FieldType.STRING else "", None)
         return Target(own, "", self.columns[name].__getitem__)
 

@@ -1,12 +1,11 @@
 """Values of a file onto customers, in sets: those who are known are updated, the rest created."""
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from operator import itemgetter
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from customers import changes, exact, fields, identity, tombstones
-from customers.imports import sql
+from customers import changes, fields, identity, tombstones
+from customers.imports import shapes, sql
+from customers.imports.shapes import Given
 
 
 class Origin(NamedTuple):
@@ -24,8 +23,8 @@ class Stored(NamedTuple):
     erased: set[str]
 
 
-def store(values: Mapping[str, Mapping[str, str]], origin: Origin) -> Stored:
-    """Give customers, by CustomerId, values as JSON; "null" clears.
+def store(values: Mapping[str, Given], origin: Origin) -> Stored:
+    """Give customers, by CustomerId, values; "null" clears.
 
     Known customers are locked before others are created, as identity resolution does it. Who
     turns out to have been created meanwhile is updated; who was erased is left out. Call it inside
@@ -33,7 +32,8 @@ def store(values: Mapping[str, Mapping[str, str]], origin: Origin) -> Stored:
     """
     keys = tombstones.erased([(identity.CUSTOMER_ID, each) for each in values])
     erased = {external_id for _, external_id in keys}
-    values = {each: given for each, given in values.items() if each not in erased}
+    if erased:
+        values = {each: said for each, said in values.items() if each not in erased}
     owners = sql.select_owners([*values])
     updated = _update(values, _unlike(values, owners), origin)
     missing = sorted(values.keys() - owners.keys())
@@ -47,22 +47,23 @@ def store(values: Mapping[str, Mapping[str, str]], origin: Origin) -> Stored:
     return Stored([*claimed.values()], updated, erased)
 
 
-def _unlike(values: Mapping[str, Mapping[str, str]], owners: Mapping[str, int]) -> dict[str, int]:
+def _unlike(values: Mapping[str, Given], owners: Mapping[str, int]) -> dict[str, int]:
     """Return those of the owners who have not exactly these values."""
     known = [*owners.items()]
     rows = [
-        (customer_id, _template(tuple(values[each])).fields(values[each]))
-        for each, customer_id in known
+        (customer_id, shape.fields(cells))
+        for (_, customer_id), (shape, cells) in zip(
+            known, map(values.__getitem__, owners), strict=True
+        )
     ]
     return dict(known[place - 1] for place in sql.select_unlike(rows)) if rows else {}
 
 
-def _update(
-    values: Mapping[str, Mapping[str, str]], owners: Mapping[str, int], origin: Origin
-) -> list[int]:
+def _update(values: Mapping[str, Given], owners: Mapping[str, int], origin: Origin) -> list[int]:
     by_id: dict[int, dict[str, str]] = {}
     for external_id, customer_id in owners.items():
-        by_id.setdefault(customer_id, {}).update(values[external_id])
+        shape, cells = values[external_id]
+        by_id.setdefault(customer_id, {}).update(shape.values(cells))
     written = fields.write(by_id, source=origin.source, import_id=origin.import_id)
     if written:
         sql.copy_changes((customer_id, map(changes.field, names)) for customer_id, names in written)
@@ -70,49 +71,22 @@ def _update(
     return [customer_id for customer_id, _ in written]
 
 
-def _create(customers: Mapping[int, tuple[str, Mapping[str, str]]], origin: Origin) -> None:
+def _create(customers: Mapping[int, tuple[str, Given]], origin: Origin) -> None:
     """Create customers by id, with their values, what these were before (nothing), and one fact.
 
     Nobody else can see these customers yet: their rows are copied in without a look.
     """
-    given = []
-    for customer_id, (external_id, values) in customers.items():
-        if "null" in values.values():
-            values = {name: value for name, value in values.items() if value != "null"}
-        given.append((customer_id, external_id, values, _template(tuple(values))))
+    given = [
+        (customer_id, external_id, *shapes.without_cleared(said))
+        for customer_id, (external_id, said) in customers.items()
+    ]
     sql.copy_customers(
-        (customer_id, external_id, template.fields(values))
-        for customer_id, external_id, values, template in given
+        (customer_id, external_id, shape.fields(cells))
+        for customer_id, external_id, shape, cells in given
     )
     logged = (
-        (customer_id, template.changes(values))
-        for customer_id, _, values, template in given
-        if values
+        (customer_id, shape.changes(cells)) for customer_id, _, shape, cells in given if cells
     )
     sql.copy_field_changes(logged, *origin)
     sql.copy_changes((customer_id, (changes.NEW_WITH_FIELDS,)) for customer_id in customers)
     changes.wake()
-
-
-class _Template(NamedTuple):
-    """What puts values as JSON, by the names of their fields, into the JSON of a customer.
-
-    `fields` spells it as PostgreSQL does: shorter names first, a space behind commas and colons.
-    """
-
-    fields: Callable[[Mapping[str, str]], str]
-    changes: Callable[[Mapping[str, str]], str]
-
-
-@lru_cache(maxsize=5_000)
-def _template(names: tuple[str, ...]) -> _Template:
-    if not names:
-        return _Template(lambda values: "{}", lambda values: "{}")
-    ordered = sorted(names, key=lambda name: (len(name.encode()), name.encode()))
-    keys = [exact.dumps(name).replace("%", "%%") for name in ordered]
-    pick: Callable[[Mapping[str, str]], Any] = itemgetter(*ordered)
-    fields_text = "{" + ", ".join(f"{key}: %s" for key in keys) + "}"
-    changes_text = "{" + ", ".join(f"{key}: [null, %s]" for key in keys) + "}"
-    return _Template(
-        lambda values: fields_text % pick(values), lambda values: changes_text % pick(values)
-    )

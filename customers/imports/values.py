@@ -4,22 +4,25 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from customers import fields, spelling
 from customers.fields import FieldValueError
 from customers.imports import consents, layouts, options, sql, storing
 from customers.imports.cells import Batch, Reader
+from customers.imports.consents import Answers
 from customers.imports.layouts import Layout
 from customers.imports.options import CustomerOptions, date_reader, number_reader
 from customers.imports.records import Chunk
 from customers.imports.reports import GROUPS, Tally
-from customers.imports.running import Work
 from customers.imports.runs import Runs
+from customers.imports.shapes import Given
 from customers.imports.storing import Origin
+from customers.imports.work import Work
 from customers.models import CustomerField, FieldType, Import
 
+_shape_of: Final = itemgetter(0)  # of what is said of a customer
 _BOOLEANS: Final = ("true", "false", "yes", "no")
 _WORD: Final = 61  # fields that one number has bits for
 _KNOWN: Final = 1 << 61  # the bit that marks who is known already
@@ -50,8 +53,10 @@ class _Context(NamedTuple):
     runs: Runs
 
     def read(self, chunk: Chunk) -> Batch:
-        reader = Reader(self.layout, self.options, self.known, runs=self.runs)
-        batch = reader.read(chunk)
+        return Reader(self.layout, self.options, self.known, runs=self.runs).read(chunk)
+
+    def without_strangers(self, chunk: Chunk, batch: Batch) -> Batch:
+        """Refuse the lines about unknown customers, if none may be created."""
         if self.options.create_missing:
             return batch
         strangers = batch.customers.keys() - sql.select_owners([*batch.customers]).keys()
@@ -63,7 +68,7 @@ class _Context(NamedTuple):
 
 def _work(
     run: Import,
-    handle: Callable[[_Context, Chunk], Tally],
+    handle: Callable[[_Context, Batch], Tally],
     conclude: Callable[[_Context], Tally],
 ) -> Work:
     layout = layouts.find(run.format["columns"])
@@ -71,23 +76,30 @@ def _work(
     known = fields.known() | consents.known()
     runs = Runs(run.format["columns"], run.format["delimiter"], layout, options, known)
     context = _Context(run, layout, options, known, runs)
-    return Work(partial(handle, context), runs.pattern, partial(conclude, context))
+    return Work(
+        lambda chunk, batch: handle(context, context.without_strangers(chunk, batch)),
+        context.read,
+        (run.format, options, [(each.pk, each.name, each.type) for each in known.values()]),
+        runs.pattern,
+        partial(conclude, context),
+    )
 
 
-def _check(context: _Context, chunk: Chunk) -> Tally:
-    batch = context.read(chunk)
+def _check(context: _Context, batch: Batch) -> Tally:
     owners = sql.select_owners([*batch.customers])
-    _note_given(context, batch, owners)
-    return _tally(context, batch)
+    said = batch.customers.closed()
+    _note_given(context, said, owners)
+    return _tally(context, batch, said)
 
 
-def _apply(context: _Context, chunk: Chunk) -> Tally:
-    run, batch = context.run, context.read(chunk)
-    _note_given(context, batch)
-    tally = _tally(context, batch)
-    has_answers = any(map(consents.is_meant, tally.found["fields"]))
-    answers = consents.taken(batch.customers) if has_answers else {}
-    stored = storing.store(batch.customers, Origin(f"import “{run.file_name}”", run.pk))
+def _apply(context: _Context, batch: Batch) -> Tally:
+    run, said = context.run, batch.customers.closed()
+    _note_given(context, said)
+    tally = _tally(context, batch, said)
+    answers: Answers = {}
+    if any(map(consents.is_meant, tally.found["fields"])):
+        said, answers = consents.taken(said)
+    stored = storing.store(said, Origin(f"import “{run.file_name}”", run.pk))
     updated = {*stored.updated}
     if answers:
         decided_at = options.moment(context.options.decided_at)
@@ -100,9 +112,11 @@ def _apply(context: _Context, chunk: Chunk) -> Tally:
     return tally
 
 
-def _tally(context: _Context, batch: Batch) -> Tally:
+def _tally(context: _Context, batch: Batch, said: Mapping[str, Given]) -> Tally:
     known, options = context.known, context.options
-    given = Counter(chain.from_iterable(batch.customers.values()))
+    given: Counter[str] = Counter()
+    for shape, count in Counter(map(_shape_of, said.values())).items():
+        given.update(dict.fromkeys(shape.names, count))
     unknown = Counter(dict(batch.unknown.most_common(GROUPS)))
     return Tally(
         ok=batch.lines,
@@ -146,27 +160,27 @@ def _guess_type(cell: str, options: CustomerOptions) -> FieldType:
     return FieldType.BOOLEAN if text.lower() in _BOOLEANS else FieldType.STRING
 
 
-def _note_given(context: _Context, batch: Batch, known: Collection[str] = ()) -> None:
+def _note_given(context: _Context, said: Mapping[str, Given], known: Collection[str] = ()) -> None:
     """Note which values were given to whom, and who was known, to be counted in the end."""
-    if not batch.customers:
+    if not said:
         return
+    shapes = {*map(_shape_of, said.values())}
     word_of = {name: field.pk // _WORD for name, field in context.known.items()}
     for word in sorted({0, *word_of.values()}):
         bit_of = {
             name: 1 << field.pk % _WORD if word_of[name] == word else 0
             for name, field in context.known.items()
         }
-        bits = {
-            customer_id: sum(map(bit_of.__getitem__, values))
-            for customer_id, values in batch.customers.items()
-        }
+        bits_of = {shape: sum(map(bit_of.__getitem__, shape.names)) for shape in shapes}
+        if word and not any(bits_of.values()):
+            continue
+        bits = dict(zip(said, map(bits_of.__getitem__, map(_shape_of, said.values())), strict=True))
         if word == 0:
             bits |= {customer_id: bits[customer_id] | _KNOWN for customer_id in known}
         else:
             bits = {customer_id: each for customer_id, each in bits.items() if each}
-        if bits:
-            line = context.run.lines_done + 1
-            sql.note_given(context.run.pk, line, word, [*bits], [*bits.values()])
+        line = context.run.lines_done + 1
+        sql.note_given(context.run.pk, line, word, [*bits], [*bits.values()])
 
 
 def _conclude_check(context: _Context) -> Tally:

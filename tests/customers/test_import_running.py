@@ -75,8 +75,8 @@ def test_import_goes_on_behind_the_last_chunk_committed(monkeypatch, dying):
     def apply(run):
         work = values.apply(run)
 
-        def handle(chunk):
-            tally = work.handle(chunk)
+        def handle(chunk, said):
+            tally = work.handle(chunk, said)
             calls.append(chunk.next_offset)
             if len(calls) == dying:
                 raise Killed

@@ -5,7 +5,7 @@ import pytest
 
 from cdp import pipeline
 from customers import imports as customer_imports
-from customers.imports import OptionError, records, running
+from customers.imports import OptionError, records, running, work
 from customers.imports.uploads import FileError
 from customers.models import Customer, ImportProblem
 from events import imports
@@ -137,7 +137,7 @@ def test_import_cut_short_gives_each_event_once(upload, make_source, monkeypatch
         return tally
 
     with pytest.raises(KeyboardInterrupt):
-        running.work(made.pk, running.APPLY, running.by_records(dying))
+        running.work(made.pk, running.APPLY, work.by_records(dying))
     imports.apply(made.pk)
     while pipeline.ingest(pipeline.BATCH):
         pass
