@@ -150,7 +150,7 @@ class Runs:
         for start, end in pairwise(starts):
             customer_id = customer_ids[start]
             shape, reads = groups[tuple(names[start:end])]
-            given: list[Any] = cells[start:end]  # type: ignore[assignment]
+            given: list[Any] = [*cells[start:end]]
             for at, read in reads:
                 given[at] = read(given[at])
             if shape.is_clear and customer_id not in customers:
@@ -169,7 +169,7 @@ class Runs:
     def _read_wide(
         self, cells: Sequence[str], customer_ids: Sequence[str], customers: Customers
     ) -> Found:
-        columns: list[list[str | None]] = []
+        columns: list[Sequence[str | None]] = []
         unknown: Counter[str] = Counter()
         for at, name in self.layout.fields.items():
             column = cells[at :: self.width]
@@ -190,7 +190,7 @@ class Runs:
                 customers[customer_id] = shape, values
         return Found(len(customer_ids), given, unknown)
 
-    def _read_column(self, name: str, cells: list[str]) -> list[Any]:
+    def _read_column(self, name: str, cells: Sequence[str]) -> Sequence[Any]:
         """Read the cells of a field; what says nothing is empty or None."""
         own, _, read = self.targets[name]
         if own not in self.examples and (example := next(filter(None, cells), None)):
@@ -229,39 +229,43 @@ class Runs:
         return Target(own, "", self.columns[name].__getitem__)
 
     def _pattern(self) -> re.Pattern[str] | None:
-        lines = self._lines()
-        return re.compile(f"(?:(?:{'|'.join(lines)})\n)*+") if lines else None
-
-    def _lines(self) -> list[str]:
-        """Return what lines look like: those with values of each type, or all of them."""
+        """Return what matches lines in a row: with values of each type, or of all fields."""
         if self.layout.name is None or self.layout.value is None:
             cells = {
                 at: f"(?:{self._cell(name)})?"
                 for at, name in self.layout.fields.items()
                 if name in self.targets
             }
-            return [self._line(cells)]
+            return re.compile(f"(?:{self._line(cells, 0, self.width)}\n)*+")
         by_type: dict[str, list[str]] = defaultdict(list)
         for name, target in self.targets.items():
             by_type[self.known[target.name].type].append(name)
-        return [
+        if not by_type:
+            return None
+        start = min(self.layout.name, self.layout.value)  # up to there all lines are alike
+        ends = [
             self._line(
                 {
                     self.layout.name: _quotable("|".join(map(re.escape, names))),
                     self.layout.value: self._cell(names[0]),
-                }
+                },
+                start,
+                self.width,
             )
             for names in by_type.values()
         ]
+        return re.compile(f"(?:{self._line({}, 0, start)}(?:{'|'.join(ends)})\n)*+")
 
-    def _line(self, cells: Mapping[int, str]) -> str:
+    def _line(self, cells: Mapping[int, str], start: int, end: int) -> str:
+        """Return the pattern of the cells from one column up to another."""
         delimiter = re.escape(self.delimiter)
         patterns = {
             **dict.fromkeys(range(self.width), f'[^{delimiter}"\n]*+'),
             **cells,
             self.layout.customer: _quotable(_CUSTOMER_ID),
         }
-        return delimiter.join(patterns.values())
+        line = delimiter.join(patterns[at] for at in range(start, end))
+        return line + delimiter if start < end < self.width else line
 
     def _cell(self, name: str) -> str:
         """Return the pattern of the cells of a field that runs may hold."""

@@ -44,61 +44,88 @@ def select_owners(customer_ids: Sequence[str]) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def claim_customer_ids(customer_ids: Sequence[str]) -> dict[str, int]:
-    """Make each CustomerId, unless it is known by now, the identifier of a customer to be created.
+def stage(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Lay out what a chunk says of customers, until the transaction ends.
 
-    Returns the id which that customer must have. They must be sorted: who claims in another order
-    may deadlock.
+    (CustomerId, words of bits as an array, fields as JSON in PostgreSQL's own spelling); the first
+    has place 0.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE TEMP TABLE IF NOT EXISTS customers_said (
+                place int, external_id text, bits bigint[], fields text
+            ) ON COMMIT DELETE ROWS
+            """
+        )
+        cursor.execute("DELETE FROM customers_said")
+    _copy_text(
+        "COPY customers_said FROM STDIN",
+        [
+            f"{place}\t{arrays.escaped(external_id)}\t{bits}\t{_json(text)}"
+            for place, (external_id, bits, text) in enumerate(rows)
+        ],
+    )
+
+
+def select_differing() -> list[tuple[int, int | None]]:
+    """Return (place, customer id) of the staged whose customer has other fields, or is unknown.
+
+    Each is looked up by itself: while a file fills an empty table, nobody knows yet how many rows
+    it has, and a join would read all of them for each chunk. Fields are compared as texts of JSON:
+    which is all that a file needs that was imported before, and a third of the cost of reading it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT place, customer_id
+            FROM customers_said AS said
+            LEFT JOIN LATERAL (
+                SELECT customer_id FROM customers_identifier AS known
+                WHERE known.kind = 'customer_id' AND known.value = said.external_id
+                LIMIT 1
+            ) AS owner ON TRUE
+            LEFT JOIN LATERAL (
+                SELECT c.fields FROM customers_customer AS c WHERE c.id = customer_id LIMIT 1
+            ) AS customer ON TRUE
+            WHERE customer_id IS NULL OR customer.fields::text <> said.fields
+            ORDER BY place
+            """
+        )
+        rows: list[tuple[int, int | None]] = cursor.fetchall()
+        return rows
+
+
+def create_staged(places: Sequence[int]) -> dict[int, int]:
+    """Create the customers staged at these places, unless their CustomerIds are known by now.
+
+    Returns their ids by place. They are claimed in the order of CustomerIds: who claims in another
+    order may deadlock.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH ids AS MATERIALIZED (
                 SELECT pg_get_serial_sequence('customers_customer', 'id')::regclass AS sequence
+            ), wanted AS MATERIALIZED (
+                SELECT said.* FROM customers_said AS said
+                JOIN unnest(%s::int[]) AS missing (place) USING (place)
+            ), claimed AS (
+                INSERT INTO customers_identifier (kind, value, customer_id)
+                SELECT 'customer_id', external_id, nextval(sequence)
+                FROM (SELECT external_id FROM wanted ORDER BY external_id COLLATE "C") AS one, ids
+                ON CONFLICT (kind, value) DO NOTHING
+                RETURNING value, customer_id
+            ), created AS (
+                INSERT INTO customers_customer (id, external_id, fields)
+                SELECT customer_id, external_id, jsonb_strip_nulls(fields::jsonb)
+                FROM claimed JOIN wanted ON external_id = value
             )
-            INSERT INTO customers_identifier (kind, value, customer_id)
-            SELECT 'customer_id', value, nextval(sequence)
-            FROM ids, unnest(%s::text[]) WITH ORDINALITY AS wanted (value, place)
-            ORDER BY place
-            ON CONFLICT (kind, value) DO NOTHING
-            RETURNING value, customer_id
+            SELECT place, customer_id FROM claimed JOIN wanted ON external_id = value
             """,
-            [arrays.of_texts(customer_ids)],
+            [arrays.of_numbers(places)],
         )
         return dict(cursor.fetchall())
-
-
-def select_unlike(rows: Sequence[tuple[int, str]]) -> list[int]:
-    """Return the places, from 1 on, of those (customer id, fields) whose customer has others.
-
-    Fields are compared as texts of JSON, in PostgreSQL's own spelling: which is all that a file
-    needs that was imported before, and a third of the cost of reading the JSON.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT wanted.place
-            FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS wanted (id, fields, place)
-            CROSS JOIN LATERAL (
-                SELECT fields FROM customers_customer AS c WHERE c.id = wanted.id LIMIT 1
-            ) AS customer
-            WHERE customer.fields::text <> wanted.fields
-            ORDER BY wanted.place
-            """,
-            [
-                arrays.of_numbers(customer_id for customer_id, _ in rows),
-                arrays.of_texts(fields for _, fields in rows),
-            ],
-        )
-        return [place for (place,) in cursor.fetchall()]
-
-
-def copy_customers(rows: Iterable[tuple[int, str, str]]) -> None:
-    """Store (id, CustomerId, fields as JSON) of new customers."""
-    _copy_text(
-        "COPY customers_customer (id, external_id, fields) FROM STDIN",
-        [f"{id_}\t{arrays.escaped(external_id)}\t{_json(text)}" for id_, external_id, text in rows],
-    )
 
 
 def copy_field_changes(rows: Iterable[tuple[int, str]], source: str, import_id: int) -> None:
@@ -186,18 +213,26 @@ def remember_seen(import_id: int, what_by_key: Mapping[int, int]) -> None:
         )
 
 
-def note_given(
-    import_id: int, line: int, word: int, customer_ids: Sequence[str], bits: Sequence[int]
-) -> None:
-    """Note which fields a chunk gives to each CustomerId, as bits of a word."""
+def note_given(import_id: int, line: int, words: int, mark: int = 0) -> None:
+    """Note which fields the staged are given, as bits of so many words.
+
+    Those who are known already get the `mark` in word 0, if it is not 0.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO customers_importgiven (source_id, line, word, keys, bits)
-            SELECT %s, %s, %s, array_agg(hashtextextended(value, 0)), array_agg(bits)
-            FROM unnest(%s::text[], %s::bigint[]) AS given (value, bits)
+            SELECT %(import_id)s, %(line)s, word, array_agg(hashtextextended(external_id, 0)),
+                   array_agg(bits[word + 1] | CASE
+                       WHEN word = 0 AND %(mark)s::bigint <> 0 AND EXISTS (
+                           SELECT FROM customers_identifier AS known
+                           WHERE known.kind = 'customer_id' AND known.value = external_id)
+                       THEN %(mark)s::bigint ELSE 0 END)
+            FROM customers_said CROSS JOIN generate_series(0, %(words)s - 1) AS word
+            WHERE word = 0 OR bits[word + 1] <> 0
+            GROUP BY word
             """,
-            [import_id, line, word, arrays.of_texts(customer_ids), arrays.of_numbers(bits)],
+            {"import_id": import_id, "line": line, "words": words, "mark": mark},
         )
 
 

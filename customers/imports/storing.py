@@ -24,7 +24,7 @@ class Stored(NamedTuple):
 
 
 def store(values: Mapping[str, Given], origin: Origin) -> Stored:
-    """Give customers, by CustomerId, values; "null" clears.
+    """Give customers values, by CustomerId, which are staged in this order; "null" clears.
 
     Known customers are locked before others are created, as identity resolution does it. Who
     turns out to have been created meanwhile is updated; who was erased is left out. Call it inside
@@ -32,31 +32,25 @@ def store(values: Mapping[str, Given], origin: Origin) -> Stored:
     """
     keys = tombstones.erased([(identity.CUSTOMER_ID, each) for each in values])
     erased = {external_id for _, external_id in keys}
-    if erased:
-        values = {each: said for each, said in values.items() if each not in erased}
-    owners = sql.select_owners([*values])
-    updated = _update(values, _unlike(values, owners), origin)
-    missing = sorted(values.keys() - owners.keys())
+    external_ids = [*values]
+    owners: dict[str, int] = {}
+    missing = []
+    for place, customer_id in sql.select_differing():
+        if external_ids[place] in erased:
+            continue
+        if customer_id is None:
+            missing.append(place)
+        else:
+            owners[external_ids[place]] = customer_id
+    updated = _update(values, owners, origin)
     if not missing:
         return Stored([], updated, erased)
-    claimed = sql.claim_customer_ids(missing)
-    _create({claimed[each]: (each, values[each]) for each in missing if each in claimed}, origin)
-    raced = [each for each in missing if each not in claimed]
+    created = sql.create_staged(missing)
+    _note_created({own: values[external_ids[place]] for place, own in created.items()}, origin)
+    raced = [external_ids[place] for place in missing if place not in created]
     if raced:
         updated += _update(values, sql.select_owners(raced), origin)
-    return Stored([*claimed.values()], updated, erased)
-
-
-def _unlike(values: Mapping[str, Given], owners: Mapping[str, int]) -> dict[str, int]:
-    """Return those of the owners who have not exactly these values."""
-    known = [*owners.items()]
-    rows = [
-        (customer_id, shape.fields(cells))
-        for (_, customer_id), (shape, cells) in zip(
-            known, map(values.__getitem__, owners), strict=True
-        )
-    ]
-    return dict(known[place - 1] for place in sql.select_unlike(rows)) if rows else {}
+    return Stored([*created.values()], updated, erased)
 
 
 def _update(values: Mapping[str, Given], owners: Mapping[str, int], origin: Origin) -> list[int]:
@@ -71,22 +65,13 @@ def _update(values: Mapping[str, Given], owners: Mapping[str, int], origin: Orig
     return [customer_id for customer_id, _ in written]
 
 
-def _create(customers: Mapping[int, tuple[str, Given]], origin: Origin) -> None:
-    """Create customers by id, with their values, what these were before (nothing), and one fact.
+def _note_created(customers: Mapping[int, Given], origin: Origin) -> None:
+    """Note by id who was created with which values: what these were before (nothing), and one fact.
 
-    Nobody else can see these customers yet: their rows are copied in without a look.
+    Nobody else can see these customers yet.
     """
-    given = [
-        (customer_id, external_id, *shapes.without_cleared(said))
-        for customer_id, (external_id, said) in customers.items()
-    ]
-    sql.copy_customers(
-        (customer_id, external_id, shape.fields(cells))
-        for customer_id, external_id, shape, cells in given
-    )
-    logged = (
-        (customer_id, shape.changes(cells)) for customer_id, _, shape, cells in given if cells
-    )
+    given = ((own, *shapes.without_cleared(said)) for own, said in customers.items())
+    logged = ((own, shape.changes(cells)) for own, shape, cells in given if cells)
     sql.copy_field_changes(logged, *origin)
-    sql.copy_changes((customer_id, (changes.NEW_WITH_FIELDS,)) for customer_id in customers)
+    sql.copy_changes((own, (changes.NEW_WITH_FIELDS,)) for own in customers)
     changes.wake()

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -11,13 +11,12 @@ from customers import fields, spelling
 from customers.fields import FieldValueError
 from customers.imports import consents, layouts, options, sql, storing
 from customers.imports.cells import Batch, Reader
-from customers.imports.consents import Answers
 from customers.imports.layouts import Layout
 from customers.imports.options import CustomerOptions, date_reader, number_reader
 from customers.imports.records import Chunk
 from customers.imports.reports import GROUPS, Tally
 from customers.imports.runs import Runs
-from customers.imports.shapes import Given
+from customers.imports.shapes import Given, Shape
 from customers.imports.storing import Origin
 from customers.imports.work import Work
 from customers.models import CustomerField, FieldType, Import
@@ -86,20 +85,29 @@ def _work(
 
 
 def _check(context: _Context, batch: Batch) -> Tally:
-    owners = sql.select_owners([*batch.customers])
     said = batch.customers.closed()
-    _note_given(context, said, owners)
+    bits = _Bits(context.known.values())
+    sql.stage((own, bits[shape], "") for own, (shape, _) in said.items())
+    sql.note_given(context.run.pk, context.run.lines_done + 1, bits.words, _KNOWN)
     return _tally(context, batch, said)
 
 
 def _apply(context: _Context, batch: Batch) -> Tally:
     run, said = context.run, batch.customers.closed()
-    _note_given(context, said)
     tally = _tally(context, batch, said)
-    answers: Answers = {}
+    rest: Mapping[str, Given] = said
+    answers: consents.Answers = {}
     if any(map(consents.is_meant, tally.found["fields"])):
-        said, answers = consents.taken(said)
-    stored = storing.store(said, Origin(f"import “{run.file_name}”", run.pk))
+        rest, answers = consents.taken(said)
+    bits = _Bits(context.known.values())
+    sql.stage(
+        (own, bits[all_of_it], shape.fields(cells))
+        for own, (all_of_it, _), (shape, cells) in zip(
+            said, said.values(), rest.values(), strict=True
+        )
+    )
+    sql.note_given(run.pk, run.lines_done + 1, bits.words)
+    stored = storing.store(rest, Origin(f"import “{run.file_name}”", run.pk))
     updated = {*stored.updated}
     if answers:
         decided_at = options.moment(context.options.decided_at)
@@ -160,27 +168,29 @@ def _guess_type(cell: str, options: CustomerOptions) -> FieldType:
     return FieldType.BOOLEAN if text.lower() in _BOOLEANS else FieldType.STRING
 
 
-def _note_given(context: _Context, said: Mapping[str, Given], known: Collection[str] = ()) -> None:
-    """Note which values were given to whom, and who was known, to be counted in the end."""
-    if not said:
-        return
-    shapes = {*map(_shape_of, said.values())}
-    word_of = {name: field.pk // _WORD for name, field in context.known.items()}
-    for word in sorted({0, *word_of.values()}):
-        bit_of = {
-            name: 1 << field.pk % _WORD if word_of[name] == word else 0
-            for name, field in context.known.items()
-        }
-        bits_of = {shape: sum(map(bit_of.__getitem__, shape.names)) for shape in shapes}
-        if word and not any(bits_of.values()):
-            continue
-        bits = dict(zip(said, map(bits_of.__getitem__, map(_shape_of, said.values())), strict=True))
-        if word == 0:
-            bits |= {customer_id: bits[customer_id] | _KNOWN for customer_id in known}
-        else:
-            bits = {customer_id: each for customer_id, each in bits.items() if each}
-        line = context.run.lines_done + 1
-        sql.note_given(context.run.pk, line, word, [*bits], [*bits.values()])
+class _Bits(dict[Shape, str]):
+    """For each field of a shape a bit, of as many words as it takes, as an array.
+
+    By them it is counted in the end how many values were given twice.
+    """
+
+    def __init__(self, known: Iterable[CustomerField]) -> None:
+        self._place_of = {field.name: _place(field.pk) for field in known}
+        self.words = 1 + max((word for word, _ in self._place_of.values()), default=0)
+
+    def __missing__(self, shape: Shape) -> str:
+        words = [0] * self.words
+        for name in shape.names:
+            word, bit = self._place_of[name]
+            words[word] |= 1 << bit
+        self[shape] = text = "{" + ",".join(map(str, words)) + "}"
+        return text
+
+
+def _place(number: int) -> tuple[int, int]:
+    """Return word and bit of a field by its number; those of purposes are negative."""
+    word, bit = divmod(abs(number), _WORD)
+    return 2 * word + (number < 0), bit
 
 
 def _conclude_check(context: _Context) -> Tally:
