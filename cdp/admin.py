@@ -29,7 +29,15 @@ from cdp import (
     work,
 )
 from cdp.exports import pages as export_pages
-from customers import adminkit, changes, customer_list, field_page, filters, masking
+from customers import (
+    adminkit,
+    changes,
+    customer_list,
+    field_page,
+    filters,
+    identity_rules_pages,
+    masking,
+)
 from customers.admin import CustomerAdmin, SelectFilter
 from customers.adminkit import Use
 from customers.customer_list import Chip
@@ -50,6 +58,7 @@ __all__ = [
     "erasure_pages",
     "export_pages",
     "exported_lists",
+    "identity_rules_pages",
     "segment_pages",
     "staff",
     "work",

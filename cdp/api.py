@@ -30,7 +30,7 @@ from cdp.customer_filters import CustomerFilters, segment_of
 from cdp.duplicates import PossibleDuplicateViewSet
 from cdp.exports.api import ExportViewSet
 from customers import api as customers_api
-from customers import apikit, consent
+from customers import apikit, consent, identity_rules_api
 from customers.consent import api as consent_api
 from customers.imports import api as imports_api
 from customers.masking import Mask
@@ -178,6 +178,7 @@ router.register("consents", consent_api.ConsentViewSet, basename="consent")
 router.register("suppressions", consent_api.SuppressionViewSet, basename="suppression")
 router.register("possible-duplicates", PossibleDuplicateViewSet, basename="possible-duplicate")
 router.register("erasures", customers_api.ErasureViewSet, basename="erasure")
+router.register("identity-rules", identity_rules_api.IdentityRulesViewSet, basename="identity-rule")
 router.register("imports", ImportViewSet, basename="import")
 router.register("exports", ExportViewSet, basename="export")
 router.register("events", events_api.EventViewSet, basename="event")
@@ -192,6 +193,10 @@ router.register("deliveries", activation_api.DeliveryViewSet, basename="delivery
 
 # The name of a file takes no slash; the router's address for it has one, as all others do.
 errors_of_import = ImportViewSet.as_view({"get": "errors"}, schema=None, detail=True)
+# There is one set of rules: its address is that of a list, and names no row.
+identity_rules = identity_rules_api.IdentityRulesViewSet.as_view(
+    {"get": "current", "patch": "change"}
+)
 
 
 class SchemaView(SpectacularAPIView):

@@ -27,6 +27,7 @@ RESOURCES = (
     "segments",
     "activation",
     "consents",
+    "identity-rules",
 )
 PERSONAL_DATA = "personal-data:read"  # without it, answers are masked
 ALL_SCOPES = (

@@ -148,6 +148,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "events.view_source",
                 also=("events_source_install",),
             ),
+            Entry(
+                "Identity rules",
+                "fingerprint",
+                "admin:customers_identityrules_changelist",
+                "customers.view_identityrules",
+            ),
             Entry("API keys", "key", "admin:cdp_apikey_changelist", "cdp.view_apikey"),
             Entry(
                 "Background work",

@@ -26,6 +26,7 @@ _LOOKING: Final = dict.fromkeys(_MARKETING, LOOK)
 _SETUP: Final = {
     "customers.customer": (*ALL, PERSONAL_DATA),
     "events.source": ("view", "add", "change"),
+    "customers.identityrules": ("view", "change"),
     "cdp.apikey": ("view", "add", "change"),
     "auth.user": ALL,
     "django_q.ormq": LOOK,
@@ -45,7 +46,8 @@ MEANING: Final[Mapping[str, str]] = {
     "Personal data": "sees personal data too. For viewers who need it.",
     "Marketer": "all that, and changes it: imports, fields, segments, triggers, destinations. "
     "Cannot erase customers.",
-    "Administrator": "all that, and sources, keys to the API, users, and erasing customers.",
+    "Administrator": "all that, and sources, identity rules, keys to the API, users, and erasing "
+    "customers.",
 }
 
 

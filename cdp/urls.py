@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/schema/", api.SchemaView.as_view(), name="schema"),
     path("api/docs/", api.DocsView.as_view(), name="docs"),
     path("api/imports/<int:pk>/errors.csv", api.errors_of_import),
+    path("api/identity-rules/", api.identity_rules),
     path("api/", include(api.router.urls)),
     re_path(r"^api/", api.NowhereView.as_view()),
 ]

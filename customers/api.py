@@ -193,9 +193,15 @@ class FieldChangeSerializer(apikit.StrictModelSerializer):
         child=serializers.ListField(), help_text="{field: [old, new]}, null for none."
     )
 
+    origin = serializers.IntegerField(
+        source="origin_id",
+        allow_null=True,
+        help_text="The customer it was told of, who was merged with this one since; else null.",
+    )
+
     class Meta:
         model = FieldChange
-        fields = ["id", "at", "source", "changes"]
+        fields = ["id", "at", "source", "changes", "origin"]
 
 
 class CustomerFilters(apikit.StrictFilterSet):

@@ -15,7 +15,10 @@ SHOWN = 50  # changes of the field, the newest
 
 
 class Past(NamedTuple):
-    """A value that the field was given, by whom and when; None where it was cleared."""
+    """A value that the field was given, by whom and when; None where it was cleared.
+
+    `gave_way` tells that it came with a merged profile, and that another's word stood.
+    """
 
     change_id: int
     at: datetime
@@ -23,6 +26,7 @@ class Past(NamedTuple):
     value: Any
     shown: str
     is_present: bool
+    gave_way: bool = False
 
 
 def show(
@@ -93,5 +97,9 @@ def history(customer: Customer, field: CustomerField) -> list[Past]:
         is_present = value == present and not any(past.is_present for past in found)
         shown = forms.display(field, value)
         source = masking.current().text(change.source)
-        found.append(Past(change.id, change.at, source, value, shown, is_present))
+        # Newer than the present value, and yet not it: when the profiles became one, it was left.
+        gave_way = change.origin_id is not None and not (
+            is_present or any(past.is_present for past in found)
+        )
+        found.append(Past(change.id, change.at, source, value, shown, is_present, gave_way))
     return found

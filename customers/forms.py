@@ -67,7 +67,8 @@ class NewCustomerForm(CustomerForm):
     def clean_external_id(self) -> str:
         value = identity.normalise(identity.CUSTOMER_ID, self.cleaned_data["external_id"])
         if value is None:
-            raise ValidationError("This cannot be the id of a customer.")
+            why = identity.objection(identity.CUSTOMER_ID, self.cleaned_data["external_id"])
+            raise ValidationError(f"This cannot be the id of a customer: it {why}.")
         if tombstones.erased([(identity.CUSTOMER_ID, value)]):
             raise ValidationError(tombstones.REASON)
         if Identifier.objects.filter(kind=identity.CUSTOMER_ID, value=value).exists():

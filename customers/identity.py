@@ -11,7 +11,7 @@ import phonenumbers
 from django.conf import settings
 from django.db import OperationalError, transaction
 
-from customers import changes, merging
+from customers import changes, identity_rules, merging
 from customers.matching import (
     ANONYMOUS_ID,
     CUSTOMER_ID,
@@ -35,6 +35,7 @@ __all__ = [
     "RacedError",
     "Resolution",
     "normalise",
+    "objection",
     "resolve",
 ]
 
@@ -45,6 +46,13 @@ _NOBODY = {"", "undefined", "nil", "null", "none", "nan", "true", "false", "anon
 _NOBODY |= {"unknown", "test", "id", "distinct_id", "[object object]", "-1"}
 _ZEROS_OR_DASHES = re.compile(r"[0-]+")
 _EMAIL_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# What shows nothing: soft hyphens, joiners, marks of direction and order, fillers, variants.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+_UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd\ud800-\udfff]")
+_BLANK = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000]")
 _MAX_PHONE = 40  # characters of a number as people write it
 
 
@@ -65,25 +73,45 @@ class Resolution(NamedTuple):
 
 
 def normalise(kind: str, value: str) -> str | None:
-    """Return the value as we compare it, or None if it can be nobody's.
+    """Return the value as we compare it, or None if it can be nobody's; `objection` says why.
 
     E-mails are compared without regard to case, phone numbers in their international form (E.164);
-    one without a country code is of the workspace's own country (CDP_COUNTRY). Programs send words
-    like "undefined" or "anonymous" for want of an id: they name nobody; nor do the words that the
-    workspace adds (CDP_NEVER_IDENTIFIERS).
+    one without a country code is of the workspace's own country (CDP_COUNTRY). What cannot be seen
+    does not count: spaces around it, zero-width characters, marks of direction; a space of another
+    kind is a space. Programs send words like "undefined" or "anonymous" for want of an id: they
+    name nobody; nor do the words that the workspace adds (`identity_rules.never`).
     """
-    text = unicodedata.normalize("NFC", value).strip()
+    return _read(kind, value)[0]
+
+
+def objection(kind: str, value: str) -> str:
+    """Say why a value is nobody's identifier, as a sentence begins after it; "" if it can be."""
+    return _read(kind, value)[1]
+
+
+def _read(kind: str, value: str) -> tuple[str | None, str]:
+    text = _visible(value)
+    if len(text) > MAX_LENGTH:
+        return None, f"has more than {MAX_LENGTH} characters"
+    if _UNREADABLE.search(text):
+        return None, "holds a control character, or one that could not be read"
     folded = text.lower()
-    if (
-        folded in _NOBODY
-        or folded in settings.NEVER_IDENTIFIERS
-        or _ZEROS_OR_DASHES.fullmatch(text)
-        or len(text) > MAX_LENGTH
-    ):
-        return None
+    if folded in _NOBODY or folded in identity_rules.never() or _ZEROS_OR_DASHES.fullmatch(text):
+        return None, "names nobody"
     if kind == EMAIL:
-        return text.lower() if _EMAIL_ADDRESS.fullmatch(text) else None
-    return _phone(text) if kind == PHONE else text
+        return (folded, "") if _EMAIL_ADDRESS.fullmatch(text) else (None, "is no e-mail address")
+    if kind == PHONE:
+        number = _phone(text)
+        return number, "" if number else "is no phone number"
+    return text, ""
+
+
+def _visible(value: str) -> str:
+    """Return a text as it looks: composed, with plain spaces, without what shows nothing."""
+    if value.isascii():
+        return value.strip()
+    seen = _BLANK.sub(" ", _INVISIBLE.sub("", value)).strip()
+    return unicodedata.normalize("NFC", seen)
 
 
 def _phone(text: str) -> str | None:
@@ -163,9 +191,10 @@ def _held(people: Sequence[Person], owner_ids: Mapping[Key, int]) -> dict[int, d
         owners = {owner_ids.get(key) for key in person.identifiers}
         if len(owners) > 1:
             growing |= {owner for owner in owners if owner is not None}
-    if not (growing and settings.IDENTIFIER_LIMITS):
+    limits = identity_rules.limits()
+    if not (growing and limits):
         return {}
-    return identities.count_identifiers(sorted(growing), sorted(settings.IDENTIFIER_LIMITS))
+    return identities.count_identifiers(sorted(growing), sorted(limits))
 
 
 class _Stored(NamedTuple):
@@ -193,9 +222,9 @@ def _match(
     }
     matcher = Matcher(
         {key: known[owner_id] for key, owner_id in stored.owner_ids.items()},
-        SHARED.union(settings.SHARED_IDENTIFIERS) - {*settings.TRUSTED_IDENTIFIERS},
+        SHARED.union(identity_rules.shared()) - {*identity_rules.trusted()},
         frozenset(map(frozenset, apart)),
-        settings.IDENTIFIER_LIMITS,
+        identity_rules.limits(),
     )
     for key, holder_id in stored.holders.items():
         matcher.give(key, known[holder_id])

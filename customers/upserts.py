@@ -162,12 +162,9 @@ def read_external_id(raw: Any) -> tuple[str | None, Problem | None]:
         return None, Problem("customer_id", "invalid", "A CustomerId is a text.")
     normal = identity.normalise(identity.CUSTOMER_ID, raw)
     if normal is None:
-        detail = f"This cannot be a CustomerId: a word that names nobody, or over {_LENGTH}."
+        detail = f"This cannot be a CustomerId: it {identity.objection(identity.CUSTOMER_ID, raw)}."
         return None, Problem("customer_id", "invalid", detail)
     return normal, None
-
-
-_LENGTH = f"{identity.MAX_LENGTH} characters"
 
 
 def read_values(

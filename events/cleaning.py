@@ -25,6 +25,7 @@ MAX_EXTERNAL_IDS: Final = 20  # of one event
 _KIND: Final = re.compile(r"[a-z][a-z0-9_.-]{0,49}")  # of an identifier
 _KINDS: Final = {"user_id": CUSTOMER_ID, "userid": CUSTOMER_ID, "anonymousid": ANONYMOUS_ID}
 _STRENGTH: Final = {CUSTOMER_ID: 0, ANONYMOUS_ID: 1, EMAIL: 3, PHONE: 4}  # of kinds of ours: 2
+_IDS: Final = ("userId", "anonymousId", "previousId")
 _OF_PAGE: Final = ("url", "path", "title", "referrer", "search")
 _NOTHING: Final[Mapping[str, Any]] = {}
 _NOT_KEPT: Final = ("traits", "ip", "userAgentData")  # of a context: told elsewhere, or private
@@ -83,7 +84,7 @@ def clean(raw: Any, envelope: Envelope) -> Message:
     notes: list[str] = []
     identifiers = _identifiers(event, call, context, notes)
     if not identifiers:
-        raise RefusedError("no_identity", "The event names nobody: no userId, no anonymousId.")
+        raise RefusedError("no_identity", "; ".join([_NAMELESS, *notes]))
     message = Message(
         envelope=envelope,
         event=event,
@@ -104,6 +105,9 @@ def clean(raw: Any, envelope: Envelope) -> Message:
     return message
 
 
+_NAMELESS = "The event names nobody: no userId, no anonymousId that could be somebody's"
+
+
 def _consents(given: Any) -> dict[str, bool]:
     """Return what the customer agreed to or refused, by purpose."""
     is_good = isinstance(given, dict) and all(isinstance(v, bool) for v in given.values())
@@ -117,13 +121,23 @@ def _consents(given: Any) -> dict[str, bool]:
 def _scrubbed(raw: Any, envelope: Envelope) -> Mapping[str, Any]:
     if not isinstance(raw, dict):
         raise RefusedError("not_an_object", "An event must be a JSON object.")
-    event: Mapping[str, Any] = raw if envelope.is_plain else payload.scrub(raw)
+    event: Mapping[str, Any] = raw if envelope.is_plain else {**payload.scrub(raw), **_torn(raw)}
     if not envelope.is_small:
         try:
             limits.check(event)
         except limits.LimitError as error:
             raise RefusedError(error.code, str(error)) from error
     return envelope.mapper.apply(event) if envelope.mapper else event
+
+
+def _torn(raw: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the ids that hold a NUL: without it, they would be those of somebody else."""
+    found = {name: raw.get(name) for name in _IDS}
+    return {
+        name: value.strip("\0").replace("\0", "\ufffd")
+        for name, value in found.items()
+        if isinstance(value, str) and "\0" in value
+    }
 
 
 def _call(event: Mapping[str, Any], envelope: Envelope) -> str:
@@ -204,7 +218,8 @@ def _normalised(given: Iterable[tuple[str, Any]], notes: list[str]) -> dict[Key,
             continue
         value = identity.normalise(kind, _text(raw))
         if value is None:
-            notes.append(f"{kind} {_text(raw)[:60]!r} names nobody")
+            why = identity.objection(kind, _text(raw))
+            notes.append(f"{kind} {_text(raw)[:60]!r} {why}")
         else:
             keys[kind, value] = None
     return keys

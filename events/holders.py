@@ -2,9 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from django.conf import settings
-
-from customers import changes, contacts, identity, lookups
+from customers import changes, contacts, identity, identity_rules, lookups
 from customers.changes import Fact
 from customers.identity import CUSTOMER_ID, Key, Person
 from customers.matching import SHARED
@@ -18,12 +16,12 @@ def of(messages: Iterable[Message]) -> dict[Key, int]:
 
     Those that do not join profiles look for nobody where the message names something stronger.
     """
+    trusted = identity_rules.trusted()
     asked = {
         key
         for message in messages
         for key in message.identifiers
-        if key[0] in SHARED
-        and (message.identifiers[0][0] in SHARED or key[0] in settings.TRUSTED_IDENTIFIERS)
+        if key[0] in SHARED and (message.identifiers[0][0] in SHARED or key[0] in trusted)
     }
     return lookups.by_contact(asked) if asked else {}
 
@@ -34,7 +32,7 @@ def follow(facts: Iterable[Fact]) -> None:
     For values that come after the visitor did: from a file, over the API, by hand. Call it inside
     a transaction.
     """
-    trusted = SHARED.intersection(settings.TRUSTED_IDENTIFIERS)
+    trusted = SHARED.intersection(identity_rules.trusted())
     changed = {fact.customer_id for fact in facts if _may_bring_contact(fact.name)}
     if not trusted or not changed:
         return

@@ -28,6 +28,12 @@ SAMPLE = {
 }
 REPLAYED_AT_ONCE = 10_000
 SILENT_AFTER = timedelta(days=1)
+TITLES = {
+    SourceKind.WEBSITE: "Install the tag",
+    SourceKind.SERVER: "Send events",
+    SourceKind.STORE: "Connect the till",
+    SourceKind.EMAIL: "Connect the e-mail service",
+}
 LABELS = {
     "events": ("Event names", "Kauf = Order Completed"),
     "properties": ("Properties", "basket.sum = total"),
@@ -85,7 +91,7 @@ def install(request: HttpRequest, source_id: int) -> HttpResponse:
         request,
         "events/install.html",
         context,
-        title="Install the tag",
+        title=TITLES[source.kind],
         model=Source,
         original=source,
     )

@@ -3,13 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from customers import adminkit, identity, masking
+from customers import adminkit, identity, identity_rules, masking
 from customers.adminkit import BoundedPaginator, Empty, ReadOnlyAdmin
 from events import live
 from events.mail import waiting
@@ -74,7 +73,7 @@ class WaitingEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Given up")
     def given_up(self, row: Waiting) -> SafeString | str:
-        days = settings.WAITING_DAYS
+        days = identity_rules.waiting_days()
         return adminkit.when(row.received_at + timedelta(days=days)) if days > 0 else "Never"
 
     @admin.display(description="The event")

@@ -8,7 +8,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from cdp import apikeys
-from customers import exact
+from customers import exact, identity_rules
 from customers.models import Customer, CustomerField, Identifier
 from events.models import Event, EventName, Source
 from segments import definitions, filling
@@ -16,6 +16,12 @@ from segments.models import Segment
 
 NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 _serial = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def rules_of_the_environment(monkeypatch):
+    """Nobody has changed the rules of identity; what a test changes is forgotten after it."""
+    monkeypatch.setattr(identity_rules, "_memo", identity_rules.Memo(until=float("inf")))
 
 
 @pytest.fixture

@@ -79,7 +79,8 @@ class CustomerIds(dict[str, str]):
             raise CellError(Fault("customer_id_too_long", message))
         customer_id = identity.normalise(identity.CUSTOMER_ID, text)
         if customer_id is None:
-            message = f"“{text}” names nobody: it cannot be a customerId."
+            why = identity.objection(identity.CUSTOMER_ID, text)
+            message = f"“{text}” {why}: it cannot be a customerId."
             raise CellError(Fault("not_a_customer_id", message))
         if customer_id in self.strangers:
             message = f"There is no customer with the customerId “{customer_id}”."

@@ -30,6 +30,7 @@ from customers.models.people import (
     Merge,
     SearchEntry,
 )
+from customers.models.rules import IdentityRules
 
 __all__ = [
     "NO_FIELDS",
@@ -49,6 +50,7 @@ __all__ = [
     "FieldChange",
     "FieldType",
     "Identifier",
+    "IdentityRules",
     "Import",
     "ImportGiven",
     "ImportKind",

@@ -4,11 +4,10 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from customers import lookups
+from customers import identity_rules, lookups
 from customers.identity import EMAIL
 from customers.models import Identifier
 from events.mail import EVENTS, sql
@@ -44,7 +43,7 @@ def tidy(now: datetime) -> None:
     A report that came in the very moment in which its customer did may have missed them; and a
     source may have been told since to create its recipients.
     """
-    days = settings.WAITING_DAYS
+    days = identity_rules.waiting_days()
     sql.forget_waiting(now - timedelta(days=days) if days > 0 else None, MAX_WAITING, AT_ONCE)
     lately = Waiting.objects.filter(received_at__gt=now - LATELY).order_by("-id")
     emails = {*lately.values_list("email", flat=True)[:LOOKED_FOR]}

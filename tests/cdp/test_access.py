@@ -54,6 +54,8 @@ SCOPES = {
     "possible-duplicates/find/": {"post": "customers:write"},
     "erasures/": {"get": "customers:read"},
     f"erasures/{UUID}/": {"get": "customers:read"},
+    "identity-rules/": {"get": "identity-rules:read", "patch": "identity-rules:write"},
+    "identity-rules/history/": {"get": "identity-rules:read"},
     "events/": {"get": "events:read"},
     "event-names/": {"get": "events:read"},
     "event-names/1/": {"get": "events:read", "patch": "events:write"},

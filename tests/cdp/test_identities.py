@@ -8,7 +8,7 @@ import pytest
 from cdp import identities, pipeline
 from customers import unmerging
 from customers.models import Change, Customer, FieldChange, Identifier, Merge
-from events.models import Event
+from events.models import Event, Quarantine
 
 pytestmark = pytest.mark.django_db
 
@@ -178,6 +178,34 @@ def test_trusted_email_joins_visitors_but_never_two_customers(send, settings):
     settings.TRUSTED_IDENTIFIERS = ["email"]
     send("identify a1 e1", "identify a2 e1", "identify u1 e2", "identify u2 e2", "identify e2")
     assert set(picture()) == {"a1 a2 e1", "u1", "e2 u2"}
+
+
+def test_ids_are_the_same_in_every_way_in(send, api):
+    for spelled in ("\u200bu1", "u1\u00a0", "u1"):
+        send({"type": "track", "event": "A", "userId": spelled})
+        assert api.put("/api/customers/", [{"customer_id": spelled, "fields": {}}])[0] == 200
+    assert picture() == {"u1": "A A A"}
+    for torn in ("u\x001", "u\n1", "u\ud8001"):
+        send({"type": "track", "event": "B", "userId": torn})
+    told = api.put("/api/customers/", [{"customer_id": "u\n1"}])[1]
+    assert "control character" in str(told["errors"])
+    assert [row.code for row in Quarantine.objects.all()] == ["no_identity"] * 3
+    assert all("control character" in row.message for row in Quarantine.objects.all())
+    assert picture() == {"u1": "A A A"}
+
+
+def test_value_that_gave_way_in_a_merge_says_so_in_the_history_of_its_field(
+    send, api, make_field, admin_client
+):
+    field = make_field("city")
+    api.put("/api/customers/", [{"customer_id": "u1", "fields": {"city": "Bern"}}])
+    send("identify a1 city=Nowhere", "identify u1 a1")
+    customer = Customer.objects.get(external_id="u1")
+    assert customer.fields == {"city": "Bern"}
+    page = admin_client.get(f"/admin/customers/customer/{customer.pk}/field/{field.pk}/")
+    assert page.content.decode().count("Not taken over when two profiles became one") == 1
+    told = api.get(f"/api/customers/{customer.pk}/changes/")[1]["results"]
+    assert [row["changes"]["city"][1] for row in told if row["origin"]] == ["Nowhere"]
 
 
 def test_same_message_from_two_sources_is_two_events_of_one_profile(send):

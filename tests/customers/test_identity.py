@@ -242,6 +242,29 @@ def test_identifiers_are_normalised(kind, raw, value):
     assert identity.normalise(kind, raw) == value
 
 
+LOOK_ALIKE = ["\u200bC-1", "C-1\u00a0", "\tC-1\r\n", "C\u00ad-1", "\u202aC-1\u202c", "\ufeffC-1"]
+LOOK_ALIKE += ["C\u2060-\u200d1", "\u2800C-1", "C-\ufe0f1"]
+
+
+@pytest.mark.parametrize("raw", LOOK_ALIKE)
+def test_what_cannot_be_seen_makes_no_other_customer(raw):
+    assert identity.normalise("customer_id", raw) == "C-1"
+
+
+def test_composed_and_decomposed_letters_are_the_same_and_others_stay_apart():
+    normal = [identity.normalise("customer_id", raw) for raw in ("Zu\u0308rich", "Z\u00fcrich")]
+    assert normal == ["Z\u00fcrich"] * 2
+    assert identity.normalise("customer_id", "A\u00a01") == "A 1"
+    different = ["c-1", "C-1", "C1", "C 1", "C  1", "C-\uff11", "\u0421-1", "C-\u00b9"]
+    assert len({identity.normalise("customer_id", raw) for raw in different}) == len(different)
+
+
+@pytest.mark.parametrize("raw", ["C\x001", "C\n1", "C\x7f1", "C\u20281", "C\ufffd1"])
+def test_id_with_what_cannot_be_read_is_refused_with_the_reason(raw):
+    assert identity.normalise("customer_id", raw) is None
+    assert "control character" in identity.objection("customer_id", raw)
+
+
 def test_cost_does_not_grow_with_people(django_assert_num_queries):
     with django_assert_num_queries(10):  # four of them savepoints
         resolve(*(f"u{n} a{n}" for n in range(9)))
