@@ -1,6 +1,7 @@
 """Pages about one source: to install it until an event is there, and what it calls things."""
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ SAMPLE = {
 }
 REPLAYED_AT_ONCE = 10_000
 SILENT_AFTER = timedelta(days=1)
-TITLES = {
+TITLES: Mapping[str, str] = {
     SourceKind.WEBSITE: "Install the tag",
     SourceKind.SERVER: "Send events",
     SourceKind.STORE: "Connect the till",
