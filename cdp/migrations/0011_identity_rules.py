@@ -26,6 +26,6 @@ def grant(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cdp", "0009_exports_by_keys"), ("customers", "0014_identity_rules")]
+    dependencies = [("cdp", "0010_forgetting"), ("customers", "0014_identity_rules")]
 
     operations = [migrations.RunPython(grant, migrations.RunPython.noop)]
