@@ -69,7 +69,12 @@ def _keep(run: Import, upload: Upload, wanted: Sequence[str], describe: Describe
     _settle(run, upload.content, header)
     run.file_size = upload.size
     upload.content.seek(0)
-    run.file.save(f"{uuid.uuid4()}.csv", File(upload.content), save=False)
+    name = f"{uuid.uuid4()}.csv"
+    try:
+        run.file.save(name, File(upload.content), save=False)
+    except OSError:  # the disk is full: what was written must not keep it so
+        default_storage.delete(run.file.field.generate_filename(run, name))
+        raise
 
 
 def _settle(run: Import, content: IO[bytes], header: Header) -> None:

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 from django.db import IntegrityError, OperationalError, connection
 
@@ -18,6 +20,14 @@ def test_database_that_is_away_is_a_503_that_says_when_to_come_back(api):
     assert answer.headers["Retry-After"] == "2"
     assert answer.json()["errors"][0]["code"] == "unavailable"
     assert "gone" not in answer.content.decode()
+
+
+def test_full_disk_is_a_503_that_says_so_in_a_line_of_the_log(api, caplog):
+    with connection.execute_wrapper(failing(OSError(errno.ENOSPC, "No space left on device"))):
+        answer = api.client.get("/api/customers/", headers=api.headers)
+    assert answer.status_code == 503
+    assert "disk of the server is full" in answer.json()["errors"][0]["detail"]
+    assert [record.exc_info for record in caplog.records] == [None]
 
 
 def test_losing_a_race_is_a_409(api):

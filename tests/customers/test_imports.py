@@ -1,6 +1,7 @@
 """Files of customers' values, from upload to result."""
 
 import csv
+import errno
 import gzip
 import io
 import zipfile
@@ -9,6 +10,7 @@ import pytest
 from django_q.models import OrmQ
 
 from customers import changes, erasure, imports
+from customers.imports import receiving
 from customers.models import (
     Customer,
     FieldChange,
@@ -97,6 +99,19 @@ def test_names_of_fields_may_hold_anything(make_customer, make_field):
     assert fields_of("ann") == {'a\tb\\n"c': "x"}
     assert 'field:a\tb\\n"c' in {fact.name for fact in changes.claim(10)}
     assert FieldChange.objects.get().changes == {'a\tb\\n"c': [None, "x"]}
+
+
+def test_file_that_the_disk_has_no_room_for_leaves_no_piece_behind(settings, tmp_path, monkeypatch):
+    def chunks(file, chunk_size=None):
+        yield b"customerId,"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings.MEDIA_ROOT = tmp_path
+    monkeypatch.setattr(receiving.File, "chunks", chunks)
+    with pytest.raises(OSError, match="No space"):
+        upload("customerId\nC-1\n")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not Import.objects.exists()
 
 
 def test_same_file_again_changes_nothing():

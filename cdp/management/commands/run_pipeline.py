@@ -29,6 +29,7 @@ class Command(BaseCommand):
     help = "Move facts from the inbox to segments and deliveries until told to stop."
     stopping = False
     outbox_woken_at = 0.0
+    refusals = 0  # rounds in a row in which the database refused a batch
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="stop when nothing is waiting")
@@ -55,13 +56,22 @@ class Command(BaseCommand):
         self.stopping = True
 
     def run_stages(self) -> int:
-        """Run each stage on one batch; return the number of rows moved."""
-        moved = 0
+        """Run each stage on one batch; return the number of rows moved.
+
+        A stage that the database refuses is no life: with a full disk, /readyz must say so.
+        """
+        moved, is_refused = 0, False
         for stage in pipeline.STAGES:
             if self.stopping:
                 break
-            moved += run(stage)
-            health.beat("pipeline")
+            done = run(stage)
+            is_refused = is_refused or done is None
+            moved += 1 if done is None else done
+            if not is_refused:
+                health.beat("pipeline")
+        self.refusals = self.refusals + 1 if is_refused else 0
+        if self.refusals > 1:  # the first may be a deadlock, which is over
+            time.sleep(PAUSE_SECONDS)
         if time.monotonic() - self.outbox_woken_at >= OUTBOX_EVERY_SECONDS:
             outbox.wake_due(clock.now())
             upkeep.now_and_then(clock.now())
@@ -79,15 +89,18 @@ def collect_rarely() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def run(stage: pipeline.Stage) -> int:
-    """Run a stage on one batch. One bad row holds nobody up: it is found and set aside."""
+def run(stage: pipeline.Stage) -> int | None:
+    """Run a stage on one batch; None if the database refused it for now, and it is to be retried.
+
+    One bad row holds nobody up: it is found and set aside.
+    """
     try:
         return stage.work(stage.batch)
     except OperationalError as error:
         if connection.connection is None or connection.connection.broken:
             raise
         logger.warning("%s will be tried again: %s", stage.name, error)
-        return 1
+        return None
     except Exception:
         logger.exception("a batch of %s failed; its rows run one by one", stage.name)
         return one_by_one(stage)
