@@ -49,7 +49,7 @@ def _check_mapping(mapping: Any) -> None:
 
 
 def write(message: Message) -> str:
-    """Return the body of a request: that of the attempt before, if there was one.
+    """Return the body of a request: the one that was kept for it, if there is one.
 
     Raises TemplateError. One that says it is JSON is checked to be.
     """

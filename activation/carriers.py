@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 class Part(NamedTuple):
     """What is told of one customer: the delivery's id, and its frozen JSON.
 
-    `sent` is what an attempt before made of it, which this one is to send again.
+    `sent` is what was made of it before the first attempt, which every attempt is to send.
     """
 
     id: UUID
@@ -101,6 +101,14 @@ class Kind:
     def receiver(self, config: dict[str, Any]) -> str:
         """Return who learns the secrets: for another one they must be entered anew."""
         return self.label
+
+    def words(self, message: Message) -> str:
+        """Return what is made of a message of one part, to be kept before it is first sent.
+
+        Each attempt finds it as `sent` in its part. Without it, what the first attempt that
+        fails gives back as `sent` is kept. May raise; then the attempt will say why.
+        """
+        return ""
 
     def describe(self, message: Message) -> Request:
         """Return what is sent, hiding what is secret. Raises ConfigError if it cannot be made."""

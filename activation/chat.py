@@ -4,6 +4,7 @@ Only services whose addresses are fixed on the public internet, so that nobody m
 call into the private network: what names a host of its own is a case for a webhook.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -56,6 +57,9 @@ class ChatKind(Kind):
     def receiver(self, config: dict[str, Any]) -> str:
         return self.label
 
+    def words(self, message: Message) -> str:
+        return json.dumps(_texts(message))
+
     def describe(self, message: Message) -> Request:
         try:
             title, body = _texts(message)
@@ -80,7 +84,12 @@ def _service(url: str) -> apprise.NotifyBase:
 
 
 def _texts(message: Message) -> tuple[str, str]:
-    context = templating.context_of(message.parts[0].body, message.parts[0].id)
+    """Return the title and the text of a message: those kept for it, if there are."""
+    part = message.parts[0]
+    if part.sent:
+        title, text = json.loads(part.sent)
+        return title, text
+    context = templating.context_of(part.body, part.id)
     title = templating.fill(message.config.get("title", ""), context)
     return title, templating.fill(message.config["body"], context)
 

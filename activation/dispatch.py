@@ -13,16 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
 
-from activation import carriers, destinations, flights, gates, retries, wakeups
+from activation import carriers, destinations, flights, gates, retries, wakeups, wording
 from activation.carriers import Answer, Carrier, Message, Part
 from activation.flights import Flight, Landed, Leased
 from activation.messages import Wish
 from activation.models import Destination
 from activation.sql import sending
+from activation.wording import Worded
 from customers import clock
 
 IN_FLIGHT = 64  # flights, to all destinations together
@@ -78,6 +80,7 @@ class Dispatcher:
         self._carrier_of = carrier_of
         self._threads = threads
         self._flying: dict[futures.Future[list[Landed]], Flight] = {}
+        self._worded: dict[futures.Future[list[str]], Worded] = {}  # before they may fly
         self._paces: dict[int, int] = {}  # requests in a flight, by destination
         self._destinations: dict[int, Destination] = {}
         self._clock = (clock.now(), time.monotonic())
@@ -97,7 +100,7 @@ class Dispatcher:
         while True:
             has_moved = self._start() | self._land(LOOK_EVERY)
             now = time.monotonic()
-            if has_moved or self._flying:
+            if has_moved or self._under_way():
                 busy_at = now
             elif now - busy_at >= LINGER:
                 return
@@ -107,11 +110,14 @@ class Dispatcher:
 
     def finish(self) -> None:
         """Wait for what is on its way, and note it."""
-        while self._flying:
+        while self._under_way():
             self._land(carriers.SECONDS)
 
+    def _under_way(self) -> list[Flight]:
+        return [*self._flying.values(), *(worded.flight for worded in self._worded.values())]
+
     def _is_any_slow(self, now: float) -> bool:
-        return any(now - flight.began > SLOW for flight in self._flying.values())
+        return any(now - flight.began > SLOW for flight in self._under_way())
 
     def _start(self) -> bool:
         """Lease as many as there is room for, and send them off."""
@@ -135,9 +141,16 @@ class Dispatcher:
         for flight in self._flights(self._passed(due, now)):
             destination = self._destinations[flight.destination_id]
             messages = [destinations.message(destination, _parts(ones)) for ones in flight.requests]
-            attempt = self._threads.submit(self._attempt, destination.kind, flight, messages)
-            self._flying[attempt] = flight
+            worded = Worded(destination.kind, flight, messages)
+            if all(map(wording.is_settled, messages)):
+                self._send_off(worded)
+            else:
+                self._worded[self._threads.submit(wording.write, worded)] = worded
         return bool(due)
+
+    def _send_off(self, worded: Worded) -> None:
+        attempt = self._threads.submit(self._attempt, *worded)
+        self._flying[attempt] = worded.flight
 
     def _read(self, destination_ids: set[int]) -> None:
         """Know these destinations as they were a second ago at most; secrets take long to read."""
@@ -160,7 +173,10 @@ class Dispatcher:
         kept = {one: verdict for one, verdict in verdict_of.items() if verdict.reason}
         if kept:
             sending.keep_back(
-                [(o.id, o.token, v.reason, v.note, v.wait_until) for o, v in kept.items()]
+                [
+                    (one.id, one.token, one.is_fresh, v.reason, v.note, v.wait_until)
+                    for one, v in kept.items()
+                ]
             )
         return [one for one in due if one not in kept]
 
@@ -176,9 +192,9 @@ class Dispatcher:
 
     def _room(self) -> int:
         """How many more requests may leave. Slow ones keep others waiting only if very many."""
-        now = time.monotonic()
-        quick = sum(now - flight.began <= SLOW for flight in self._flying.values())
-        return min(IN_FLIGHT - quick, MAX_THREADS - len(self._flying))
+        now, under_way = time.monotonic(), self._under_way()
+        quick = sum(now - flight.began <= SLOW for flight in under_way)
+        return min(IN_FLIGHT - quick, MAX_THREADS - len(under_way))
 
     def _flights(self, due: Sequence[Leased]) -> Iterator[Flight]:
         of: dict[int, list[Leased]] = defaultdict(list)
@@ -206,14 +222,19 @@ class Dispatcher:
             return Answer(None, 0, "Not sent: a fault in this product; its log says more.")
 
     def _land(self, seconds: float) -> bool:
-        """Note the attempts that end within so many seconds, or have ended."""
-        if not self._flying:
+        """Note the attempts that end within so many seconds; send off what has its words."""
+        if not self._under_way():
             time.sleep(seconds)
             return False
-        done, _ = futures.wait(self._flying, seconds, futures.FIRST_COMPLETED)
-        if done:
-            self._note([(self._flying.pop(attempt), attempt.result()) for attempt in done])
-        return bool(done)
+        waited: list[futures.Future[Any]] = [*self._flying, *self._worded]
+        done, _ = futures.wait(waited, seconds, futures.FIRST_COMPLETED)
+        landed = [one for one in self._flying if one in done]
+        written = [one for one in self._worded if one in done]
+        if landed:
+            self._note([(self._flying.pop(attempt), attempt.result()) for attempt in landed])
+        for worded in wording.settle([(self._worded.pop(one), one.result()) for one in written]):
+            self._send_off(worded)
+        return bool(landed or written)
 
     @transaction.atomic
     def _note(self, ended: Sequence[tuple[Flight, list[Landed]]]) -> None:
@@ -225,7 +246,7 @@ class Dispatcher:
             self._learn(flight, landed)
         left = [ones for flight, landed in ended for ones in flight.requests[len(landed) :]]
         if left:
-            sending.give_back([(one.id, one.token) for ones in left for one in ones])
+            sending.give_back([(one.id, one.token, one.is_fresh) for ones in left for one in ones])
         answers: dict[int, list[Answer]] = defaultdict(list)
         for one in in_order:
             if any((message.id, message.token) in noted for message in one.request):
@@ -260,4 +281,4 @@ def _matters(destination: Destination, answers: Iterable[Answer]) -> bool:
 
 
 def _parts(request: Iterable[Leased]) -> list[Part]:
-    return [Part(one.id, one.body, one.sent) for one in request]
+    return [Part(one.id, one.body, one.words) for one in request]

@@ -20,7 +20,7 @@ from django.core.mail import EmailMultiAlternatives, get_connection
 from django.core.validators import validate_email
 
 from activation import templating
-from activation.carriers import Answer, Carrier, ConfigError, Kind, Message, Request
+from activation.carriers import Answer, Carrier, ConfigError, Kind, Message, Part, Request
 from activation.templating import TemplateError
 from customers import exact
 from customers.consent import links
@@ -61,6 +61,9 @@ class EmailKind(Kind):
     def where(self, config: dict[str, Any]) -> str:
         return f"E-mail from {config.get('from', '')}"
 
+    def words(self, message: Message) -> str:
+        return _kept(write(message))
+
     def describe(self, message: Message) -> Request:
         try:
             email = write(message)
@@ -100,7 +103,7 @@ def _check_template(config: dict[str, Any], member: str) -> None:
 
 
 def write(message: Message) -> EmailMultiAlternatives:
-    """Write the e-mail of a message, with a way out; in the words of the attempt before, if any.
+    """Write the e-mail of a message, with a way out; in the words kept for it, if there are.
 
     Raises TemplateError, NoAddressError.
     """
@@ -111,8 +114,7 @@ def write(message: Message) -> EmailMultiAlternatives:
         validate_email(address)
     except ValidationError:
         raise NoAddressError("The customer has no e-mail address, or none that works.") from None
-    out = _way_out(context)
-    subject, words, markup = json.loads(part.sent) if part.sent else _words(config, context, out)
+    subject, words, markup, out = _words_of(part, config, context)
     email = EmailMultiAlternatives(
         subject,
         words,
@@ -130,14 +132,30 @@ def write(message: Message) -> EmailMultiAlternatives:
     return email
 
 
-def _words(config: dict[str, Any], context: dict[str, Any], out: str) -> tuple[str, str, str]:
-    """Fill the templates: subject, text, and HTML if there is any."""
-    context["unsubscribe_url"] = out
+def _words_of(
+    part: Part, config: dict[str, Any], context: dict[str, Any]
+) -> tuple[str, str, str, str]:
+    if not part.sent:
+        return _words(config, context)
+    subject, words, markup, *out = json.loads(part.sent)
+    return subject, words, markup, out[0] if out else _way_out(context)  # older ones have none
+
+
+def _kept(email: EmailMultiAlternatives) -> str:
+    """What of an e-mail is to be the same at every attempt: subject, text, HTML, the way out."""
+    markup = "".join(str(part[0]) for part in email.alternatives)
+    out = email.extra_headers["List-Unsubscribe"].strip("<>")
+    return json.dumps([email.subject, email.body, markup, out])
+
+
+def _words(config: dict[str, Any], context: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Fill the templates: subject, text, and HTML if there is any; and the way out."""
+    context["unsubscribe_url"] = out = _way_out(context)
     subject = " ".join(templating.fill(config["subject"], context).split())[:MAX_SUBJECT]
     text, markup = config.get("text", ""), config.get("html", "")
     words = _with_way_out(text, out, context, is_html=False) if text else f"{subject}\n\n{out}\n"
     written = _with_way_out(markup, out, context, is_html=True) if markup else ""
-    return subject, words, written
+    return subject, words, written, out
 
 
 def _way_out(context: dict[str, Any]) -> str:
@@ -178,8 +196,7 @@ def _attempt(message: Message) -> Answer:
         email = write(message)
     except (TemplateError, NoAddressError) as error:
         return Answer(None, 0, f"Not sent: {error}", is_ours=True)
-    markup = "".join(str(part[0]) for part in email.alternatives)
-    return _post(email)._replace(sent=json.dumps([email.subject, email.body, markup]))
+    return _post(email)
 
 
 def _post(email: EmailMultiAlternatives) -> Answer:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from activation import retries
 from activation.carriers import Answer
+from activation.models import AS_IT_IS
 from activation.retries import Verdict
 
 SECONDS = 0.2  # after which a flight begins no further request
@@ -25,7 +26,13 @@ class Leased(NamedTuple):
     customer_id: int
     together: int | None
     sent: str
+    is_fresh: bool
     token: UUID
+
+    @property
+    def words(self) -> str:
+        """What is to be sent; "" if that is not settled yet."""
+        return self.body if self.sent == AS_IT_IS else self.sent
 
 
 class Flight(NamedTuple):
@@ -91,7 +98,8 @@ def rows(landed: Landed, at: datetime) -> Iterator[tuple[object, ...]]:
             else retries.judge(answer, one.attempts_before)
         )
         # Only a request of its own has its id: it is to be the same when it is made again.
-        sent = answer.sent if len(request) == 1 and verdict.retry_in is not None else ""
+        is_kept = len(request) == 1 and verdict.retry_in is not None
+        sent = answer.sent if is_kept and not one.sent else ""
         yield _row(one, answer, verdict, at, together, sent)
 
 

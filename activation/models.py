@@ -15,6 +15,7 @@ from encrypted_fields.fields import EncryptedTextField
 from segments.models import Segment
 
 WEBHOOK = "webhook"
+AS_IT_IS = "="  # stands in `Delivery.sent` when what is sent is the body
 
 
 class Destination(models.Model):
@@ -257,8 +258,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 class Delivery(models.Model):
     """One message to one destination: the outbox. `id` is the webhook-id on every attempt.
 
-    `body` is frozen when the membership changes; `sent`, what its destination made of that, from
-    the first attempt that failed until one succeeds. So every attempt sends the same bytes.
+    `body` is frozen when the membership changes; `sent`, what its destination made of that, before
+    the first attempt and until one succeeds. So every attempt sends the same bytes.
     `destination` repeats the trigger's, so that what is due is found without a join. An entry that
     was not sent for is kept as well, without a body, as cancelled for a `reason`.
     """
@@ -284,7 +285,7 @@ class Delivery(models.Model):
         blank=True,
         db_default="",
         editable=False,
-        help_text="What the last attempt sent, while it is to be tried again.",
+        help_text="What every attempt sends, from before the first on; AS_IT_IS: the body.",
     )
     due_at = models.DateTimeField(db_default=Now())
     attempts_made = models.IntegerField(default=0)
@@ -328,6 +329,11 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def words(self) -> str:
+        """What every attempt sends; "" if that is not settled."""
+        return self.body if self.sent == AS_IT_IS else self.sent
 
 
 class Attempt(models.Model):

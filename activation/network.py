@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -140,12 +140,19 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 class _TimedStream(httpcore2.NetworkStream):
-    """A connection whose every step ends by the deadline of the exchange it serves."""
+    """A connection whose every step ends by the deadline of the exchange it serves.
+
+    What is written waits for the next part, so that the head of a request and its body travel
+    together.
+    """
 
     def __init__(self, stream: httpcore2.NetworkStream) -> None:
         self._stream = stream
+        self._unsent = bytearray()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with suppress(httpcore2.WriteError):  # the answer may be there, and say why
+            self._flush(timeout)
         data = self._stream.read(max_bytes, _left(timeout))
         _may_read.set(_may_read.get() - len(data))
         if _may_read.get() < 0:
@@ -153,8 +160,14 @@ class _TimedStream(httpcore2.NetworkStream):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), _WRITE_BYTES):
-            self._stream.write(buffer[start : start + _WRITE_BYTES], _left(timeout))
+        self._unsent += buffer
+        if len(self._unsent) > _WRITE_BYTES:
+            self._flush(timeout)
+
+    def _flush(self, timeout: float | None) -> None:
+        unsent, self._unsent = bytes(self._unsent), bytearray()
+        for start in range(0, len(unsent), _WRITE_BYTES):
+            self._stream.write(unsent[start : start + _WRITE_BYTES], _left(timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -165,6 +178,7 @@ class _TimedStream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
+        self._flush(timeout)
         return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
 
     def get_extra_info(self, info: str) -> Any:

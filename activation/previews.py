@@ -32,7 +32,7 @@ def preview(destination: Destination, mask: Mask, customer_id: int | None = None
 
 def request_of(delivery: Delivery, mask: Mask) -> Request:
     """Show what is sent for a delivery, without what somebody may not see."""
-    return shown(delivery.destination, Part(delivery.pk, delivery.body, delivery.sent), mask)
+    return shown(delivery.destination, Part(delivery.pk, delivery.body, delivery.words), mask)
 
 
 def shown(destination: Destination, part: Part, mask: Mask) -> Request:

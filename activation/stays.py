@@ -1,7 +1,8 @@
 """Triggers that wait until a customer has been in a segment for some time.
 
 Each goes through the members in the order they entered, and is always as far as those who entered
-just so long ago. Who left before is a member no more; who came back begins anew.
+just so long ago. Who left before is a member no more; who came back begins anew. Who left after
+that time, but before anybody could look, is sent for as well.
 """
 
 from datetime import datetime
@@ -41,7 +42,13 @@ def _advance(trigger_id: int, now: datetime) -> int:
     # A membership that is being written now bears a time before its commit.
     until = min(now, causes.oldest_writer()) - trigger.stay
     rows = causes.read_stayed(
-        trigger.segment_id, trigger.stayed_at, trigger.stayed_id, until, AT_ONCE
+        trigger.segment_id,
+        trigger.stayed_at,
+        trigger.stayed_id,
+        until,
+        trigger.stay,
+        trigger.switched_on_at,
+        AT_ONCE,
     )
     if not rows:
         return 0

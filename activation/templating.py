@@ -5,10 +5,16 @@ from functools import lru_cache
 from typing import Any
 
 from liquid import Environment
-from liquid.exceptions import LiquidError
+from liquid.exceptions import (
+    LiquidError,
+    LocalNamespaceLimitError,
+    LoopIterationLimitError,
+    OutputStreamLimitError,
+)
 from liquid.template import BoundTemplate
 
-from customers import contacts, exact
+from activation import liquid_limits
+from customers import contacts, exact, spelling
 
 MAX_TEMPLATE = 100_000  # characters
 MAX_OUTPUT = 512 * 1024  # bytes that one text may become
@@ -19,6 +25,7 @@ class TemplateError(ValueError):
 
 
 class _Limited(Environment):
+    template_class = liquid_limits.Template
     loop_iteration_limit = 20_000
     output_stream_limit = MAX_OUTPUT
     local_namespace_limit = 100_000
@@ -56,9 +63,15 @@ def check(text: str) -> None:
     if len(text) > MAX_TEMPLATE:
         raise TemplateError(f"Longer than {MAX_TEMPLATE:,} characters.")
     try:
-        _parsed(text, False)
+        used = _parsed(text, False).analyze().filters
     except (LiquidError, RecursionError) as error:
         raise TemplateError(_explain(error)) from error
+    if unknown := sorted(used.keys() - _PLAIN.filters.keys()):
+        raise TemplateError(f"There is no filter {unknown[0]!r}.{_hint(unknown[0])}")
+
+
+def _hint(name: str) -> str:
+    return spelling.suggestion(name, _PLAIN.filters)
 
 
 def fill(text: str, context: Mapping[str, Any], *, is_html: bool = False) -> str:
@@ -72,9 +85,18 @@ def fill(text: str, context: Mapping[str, Any], *, is_html: bool = False) -> str
         raise TemplateError(_explain(error)) from error
 
 
+_LIMITS: dict[type[Exception], str] = {
+    LoopIterationLimitError: f"Its loops go round over {_Limited.loop_iteration_limit:,} times",
+    OutputStreamLimitError: f"It makes more than {MAX_OUTPUT // 1024} KB",
+    LocalNamespaceLimitError: f"Its variables hold over {_Limited.local_namespace_limit:,} bytes",
+    RecursionError: "It is nested too deeply",
+}
+
+
 def _explain(error: Exception) -> str:
     line = getattr(error, "lineno", None)
-    text = str(getattr(error, "message", "") or error or type(error).__name__)
+    text = str(getattr(error, "message", "") or error or type(error).__name__).rstrip(".")
+    text = next((said for kind, said in _LIMITS.items() if isinstance(error, kind)), text)
     return f"{text[:200]}" + (f" (line {line})" if isinstance(line, int) else "") + "."
 
 

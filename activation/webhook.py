@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, lru_cache
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -170,12 +170,9 @@ class Webhooks:
         return answer._replace(ms=round((time.monotonic() - began) * 1_000), sent=body)
 
     def _post(self, message: Message, body: bytes) -> Answer:
-        url = httpx2.URL(message.config["url"].strip())
-        target = httpcore2.URL(
-            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-        )
+        target = _target(message.config["url"])
         steps = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS}
-        with self._pool(url.scheme).stream(
+        with self._pool(target.scheme.decode()).stream(
             message.config.get("method", "POST"),
             target,
             headers=[*_signed(message, body, int(time.time())).items()],
@@ -194,6 +191,19 @@ def carrier() -> Iterator[Webhooks]:
     """Open connections as needed within the block, and close them at its end."""
     with ExitStack() as opened:
         yield Webhooks(opened)
+
+
+@lru_cache(maxsize=256)
+def _target(url: str) -> httpcore2.URL:
+    parsed = httpx2.URL(url.strip())
+    return httpcore2.URL(
+        scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
+    )
+
+
+@lru_cache(maxsize=256)
+def _host(url: str) -> str:
+    return httpx2.URL(url.strip()).netloc.decode("ascii")
 
 
 @cache
@@ -236,7 +246,7 @@ def _id(message: Message, body: bytes) -> str:
 
 def _headers(message: Message, body: bytes) -> dict[str, str]:
     ours = {
-        "Host": httpx2.URL(message.config["url"].strip()).netloc.decode("ascii"),
+        "Host": _host(message.config["url"]),
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "User-Agent": _AGENT,
@@ -264,6 +274,9 @@ class WebhookKind(Kind):
 
     def where(self, config: dict[str, Any]) -> str:
         return str(config.get("url", ""))
+
+    def words(self, message: Message) -> str:
+        return bodies.write(message)
 
     def describe(self, message: Message) -> Request:
         return describe(message)

@@ -17,6 +17,7 @@ from bench import (
     pages,
     refreshing,
     river,
+    sending,
 )
 from bench.ground import Row, Size
 
@@ -29,6 +30,7 @@ BENCHES = {
     "rechecks": refreshing.rechecks,
     "collection": collection.run,
     "latency": latency.run,
+    "sending": sending.run,
     "refreshing": refreshing.run,
 }
 FIRST = {"csv": csv_import.run, "growth": growth.run}  # on an empty database

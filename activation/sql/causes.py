@@ -132,35 +132,80 @@ def read_members(
 
     Columns: customer id, entered at, entry no, cause, event id.
     """
-    return _members(segment_id, after_at, after_id, None, limit)
-
-
-def _members(
-    segment_id: int, after_at: datetime | None, after_id: int, until: datetime | None, limit: int
-) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT m.customer_id, m.entered_at, m.entry_no, m.cause, entry.event_id
-            FROM segments_membership m
-            LEFT JOIN LATERAL (
-                SELECT c.event_id FROM segments_membershipchange c
-                WHERE c.customer_id = m.customer_id AND c.segment_id = m.segment_id
-                  AND c.entry_no = m.entry_no AND c.entered
-                ORDER BY c.id DESC LIMIT 1
-            ) entry ON true
-            WHERE m.segment_id = %(segment_id)s
-              AND (m.entered_at, m.customer_id)
-                  > (COALESCE(%(after_at)s::timestamptz, '-infinity'), %(after_id)s::bigint)
-              AND m.entered_at <= COALESCE(%(until)s::timestamptz, 'infinity')
-            ORDER BY m.entered_at, m.customer_id
-            LIMIT %(limit)s
-            """,
+            f"{_MEMBERS} ORDER BY 2, 1 LIMIT %(limit)s",
+            {
+                "segment_id": segment_id,
+                "after_at": after_at,
+                "after_id": after_id,
+                "until": None,
+                "limit": limit,
+            },
+        )
+        return cursor.fetchall()
+
+
+_MEMBERS = """
+    SELECT m.customer_id, m.entered_at, m.entry_no, m.cause, entry.event_id
+    FROM segments_membership m
+    LEFT JOIN LATERAL (
+        SELECT c.event_id FROM segments_membershipchange c
+        WHERE c.customer_id = m.customer_id AND c.segment_id = m.segment_id
+          AND c.entry_no = m.entry_no AND c.entered
+        ORDER BY c.id DESC LIMIT 1
+    ) entry ON true
+    WHERE m.segment_id = %(segment_id)s
+      AND (m.entered_at, m.customer_id)
+          > (COALESCE(%(after_at)s::timestamptz, '-infinity'), %(after_id)s::bigint)
+      AND m.entered_at <= COALESCE(%(until)s::timestamptz, 'infinity')
+"""
+# Who had been in for the time and has left since, before anybody looked.
+_GONE = """
+    SELECT entry.customer_id, entry.at, entry.entry_no, entry.cause, entry.event_id
+    FROM segments_membershipchange gone
+    JOIN segments_membershipchange entry
+      ON entry.customer_id = gone.customer_id AND entry.segment_id = gone.segment_id
+     AND entry.entry_no = gone.entry_no AND entry.entered
+    WHERE gone.segment_id = %(segment_id)s AND NOT gone.entered AND NOT gone.is_double
+      AND gone.absorbed_id IS NULL AND entry.absorbed_id IS NULL
+      AND gone.at >= greatest(
+          %(since)s::timestamptz, %(after_at)s::timestamptz + %(stay)s::interval)
+      AND gone.at >= entry.at + %(stay)s::interval
+      AND (entry.at, entry.customer_id)
+          > (COALESCE(%(after_at)s::timestamptz, '-infinity'), %(after_id)s::bigint)
+      AND entry.at <= %(until)s::timestamptz
+"""
+
+
+def read_stayed(
+    segment_id: int,
+    after_at: datetime | None,
+    after_id: int,
+    until: datetime,
+    stay: timedelta,
+    since: datetime | None,
+    limit: int,
+) -> list[Any]:
+    """Return the next who entered up to an instant, and were in for some time.
+
+    Also those who have left afterwards, since an instant. Returns the columns of `read_members`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            (SELECT * FROM ({_MEMBERS}) AS members ORDER BY 2, 1 LIMIT %(limit)s)
+            UNION ALL
+            (SELECT * FROM ({_GONE}) AS gone ORDER BY 2, 1 LIMIT %(limit)s)
+            ORDER BY 2, 1 LIMIT %(limit)s
+            """,  # noqa: S608 (constants)
             {
                 "segment_id": segment_id,
                 "after_at": after_at,
                 "after_id": after_id,
                 "until": until,
+                "stay": f"{stay.total_seconds()} seconds",
+                "since": since,
                 "limit": limit,
             },
         )
@@ -319,13 +364,6 @@ def oldest_writer() -> datetime:
         )
         found: datetime = cursor.fetchone()[0]
         return found
-
-
-def read_stayed(
-    segment_id: int, after_at: datetime | None, after_id: int, until: datetime, limit: int
-) -> list[Any]:
-    """Return the next members who entered up to an instant; the columns of `read_members`."""
-    return _members(segment_id, after_at, after_id, until, limit)
 
 
 def read_past_changes(segment_id: int, since: datetime, limit: int, *, entered: bool) -> list[Any]:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from django.db import connection
 
+from activation.models import AS_IT_IS
+
 _NO_PACES: Mapping[int, int] = {}
 _SENDER = 7_104_001  # of our choice: the advisory lock of the one task that sends
 
@@ -16,7 +18,7 @@ _SENDER = 7_104_001  # of our choice: the advisory lock of the one task that sen
 # than the breaker bears, and none while its rate has nothing left. A flight makes up to `pace`
 # requests, one after the other until one fails; `size` is how many messages a request may carry.
 _ROOM = """
-    SELECT d.id, d.failures_in_a_row, d.size, d.tokens_now,
+    SELECT d.id, d.failures_in_a_row, d.size, d.tokens_now, d.is_plain,
         CASE WHEN d.failures_in_a_row = 0 THEN d.pace ELSE 1 END AS pace,
         least(
             CASE WHEN d.failures_in_a_row >= %(to_open)s THEN 1
@@ -28,6 +30,7 @@ _ROOM = """
         SELECT a.*, COALESCE(paced.pace, 1) AS pace,
             CASE WHEN jsonb_typeof(config -> 'batch') = 'number'
                  THEN greatest((config ->> 'batch')::int, 1) ELSE 1 END AS size,
+            kind = 'webhook' AND NOT config ?| ARRAY['template', 'mapping', 'batch'] AS is_plain,
             CASE WHEN rate IS NULL THEN 1e9 WHEN tokens_at IS NULL THEN 1
                  ELSE least(greatest(rate, 1), tokens + rate * greatest(
                      extract(epoch FROM %(now)s - tokens_at), 0)::float8)
@@ -39,7 +42,7 @@ _ROOM = """
     ) d
 """
 _DUE = """
-    SELECT w.id FROM activation_delivery w
+    SELECT {columns} FROM activation_delivery w
     WHERE w.destination_id = open.id AND w.due_at <= %(now)s
       AND w.delivered_at IS NULL AND w.dead_at IS NULL AND w.cancelled_at IS NULL
       AND (w.leased_until IS NULL OR w.leased_until <= %(now)s)
@@ -64,37 +67,41 @@ def lease_due(
     it is not there. Of one destination those that are due longest, or those that are due
     shortest. Each flight has a token of its own, made from the one given.
 
-    Returns (id, destination id, body, attempts made, trigger id, customer id, together, sent,
-    token of the flight).
+    What goes out as it is has AS_IT_IS in its `sent` from now on. Returns (id, destination id,
+    body, attempts made, trigger id, customer id, together, sent, whether no attempt before has
+    settled what is sent, token of the flight).
     """
     order = "DESC" if newest_first else "ASC"
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             WITH open AS MATERIALIZED ({_ROOM}), due AS (
-                SELECT next.id, open.id AS destination_id, open.failures_in_a_row,
+                SELECT next.id, next.is_fresh, open.id AS destination_id, open.failures_in_a_row,
+                       open.is_plain,
                        (row_number() OVER (PARTITION BY open.id) - 1) / (open.size * open.pace)
                            AS nth
                 FROM open
                 CROSS JOIN LATERAL (
-                    {_DUE} ORDER BY w.due_at {order}
+                    {_DUE.format(columns="w.id, w.sent = '' AS is_fresh")}
+                    ORDER BY w.due_at {order}
                     LIMIT least(
                         greatest(least(open.room, %(limit)s), 0) * open.pace, floor(open.tokens_now)
                     ) * open.size
                     FOR UPDATE SKIP LOCKED
                 ) next
             ), flights AS (
-                SELECT id, destination_id, nth, dense_rank() OVER (
+                SELECT id, is_fresh, is_plain, destination_id, nth, dense_rank() OVER (
                     ORDER BY failures_in_a_row, nth, destination_id
                 ) AS place FROM due
             ), leased AS (
                 UPDATE activation_delivery d
                 SET lease = md5(concat_ws('.', %(token)s, f.destination_id, f.nth))::uuid,
-                    leased_until = %(until)s
+                    leased_until = %(until)s,
+                    sent = CASE WHEN f.is_fresh AND f.is_plain THEN %(as_it_is)s ELSE d.sent END
                 FROM flights f
                 WHERE d.id = f.id AND f.place <= %(limit)s
                 RETURNING d.id, d.destination_id, d.body, d.attempts_made, d.trigger_id,
-                          d.customer_id, d.together, d.sent, d.lease
+                          d.customer_id, d.together, d.sent, f.is_fresh, d.lease
             ), spent AS (
                 UPDATE activation_destination d
                 SET tokens = open.tokens_now - taken.requests, tokens_at = %(now)s
@@ -117,6 +124,7 @@ def lease_due(
                 "to_open": to_open,
                 "paced": [*paces],
                 "paces": [*paces.values()],
+                "as_it_is": AS_IT_IS,
             },
         )
         return cursor.fetchall()
@@ -128,7 +136,8 @@ def has_due(now: datetime, *, each: int, to_open: int) -> bool:
         cursor.execute(
             f"""
             SELECT EXISTS (
-                SELECT FROM ({_ROOM}) AS open WHERE open.room >= 1 AND EXISTS ({_DUE})
+                SELECT FROM ({_ROOM}) AS open
+                WHERE open.room >= 1 AND EXISTS ({_DUE.format(columns="")})
             )
             """,  # noqa: S608 (constants)
             {"now": now, "each": each, "to_open": to_open, "paced": [], "paces": []},
@@ -136,19 +145,49 @@ def has_due(now: datetime, *, each: int, to_open: int) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def give_back(rows: Sequence[tuple[UUID, UUID]]) -> None:
-    """End leases of messages that were not sent after all: (delivery id, token of our lease).
+def keep_words(rows: Sequence[tuple[UUID, UUID, str]]) -> set[UUID]:
+    """Settle what is sent: (delivery id, token of our lease, text); return whose lease is ours.
 
-    What they have cost of their destination's rate is given back as well.
+    What is settled already stays. Without a text only the lease is looked at.
+    """
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH made AS (
+                SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) AS m (id, token, words)
+            ), mine AS MATERIALIZED (
+                SELECT d.id FROM activation_delivery d
+                JOIN made ON made.id = d.id AND made.token = d.lease
+                ORDER BY d.id
+                FOR UPDATE OF d
+            ), kept AS (
+                UPDATE activation_delivery d SET sent = made.words
+                FROM mine JOIN made USING (id)
+                WHERE d.id = mine.id AND d.sent = '' AND made.words <> ''
+            )
+            SELECT id FROM mine
+            """,
+            columns,
+        )
+        return {found for (found,) in cursor.fetchall()}
+
+
+def give_back(rows: Sequence[tuple[UUID, UUID, bool]]) -> None:
+    """End leases of messages that were not sent after all.
+
+    Each is (delivery id, token of our lease, whether nothing was settled before). What they have
+    cost of their destination's rate is given back as well.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH back AS (
-                SELECT * FROM unnest(%s::uuid[], %s::uuid[]) AS b (id, token)
+                SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bool[]) AS b (id, token, is_fresh)
             ), given AS (
-                UPDATE activation_delivery d SET lease = NULL, leased_until = NULL
+                UPDATE activation_delivery d SET lease = NULL, leased_until = NULL,
+                    sent = CASE WHEN back.is_fresh THEN '' ELSE d.sent END
                 FROM back WHERE d.id = back.id AND d.lease = back.token
                 RETURNING d.destination_id
             ), counted AS (
@@ -164,19 +203,20 @@ def give_back(rows: Sequence[tuple[UUID, UUID]]) -> None:
         )
 
 
-def keep_back(rows: Sequence[tuple[UUID, UUID, str, str, datetime | None]]) -> None:
+def keep_back(rows: Sequence[tuple[UUID, UUID, bool, str, str, datetime | None]]) -> None:
     """Give back leased messages unsent: cancelled, or due again later.
 
-    Each is (delivery id, token of our lease, reason, note, due at); without the last it is
-    cancelled, and its customer has not had their turn.
+    Each is (delivery id, token of our lease, whether nothing was settled before, reason, note,
+    due at); without the last it is cancelled, and its customer has not had their turn.
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH back AS (
-                SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[],
-                                     %s::timestamptz[]) AS b (id, token, reason, note, due_at)
+                SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bool[], %s::text[], %s::text[],
+                                     %s::timestamptz[])
+                    AS b (id, token, is_fresh, reason, note, due_at)
             ), mine AS MATERIALIZED (
                 SELECT d.id FROM activation_delivery d
                 JOIN back ON back.id = d.id AND back.token = d.lease
@@ -186,6 +226,7 @@ def keep_back(rows: Sequence[tuple[UUID, UUID, str, str, datetime | None]]) -> N
                 UPDATE activation_delivery d
                 SET lease = NULL, leased_until = NULL, reason = back.reason,
                     last_error = back.note, due_at = COALESCE(back.due_at, d.due_at),
+                    sent = CASE WHEN back.is_fresh THEN '' ELSE d.sent END,
                     cancelled_at = COALESCE(d.cancelled_at, CASE WHEN back.due_at IS NULL
                                             THEN statement_timestamp() END)
                 FROM mine JOIN back USING (id)

@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 
 from activation import carriers, dispatch, flights, outbox, retries, triggers, webhook
 from activation.carriers import Answer
-from activation.models import Attempt, Delivery, Destination
+from activation.models import AS_IT_IS, Attempt, Delivery, Destination
 from activation.sql import sending
 from customers import clock
 from tests.activation import receivers
@@ -42,7 +42,7 @@ def lease(token, limit=100, until=timedelta(seconds=20)):
 
 
 def row_of(delivery_id, token, answer=None, before=0):
-    one = flights.Leased(delivery_id, 0, "{}", before, 0, 0, None, "", token)
+    one = flights.Leased(delivery_id, 0, "{}", before, 0, 0, None, "", True, token)
     (row,) = flights.rows(flights.Landed((one,), 0, 0.0, answer or Answer(200, 5)), clock.now())
     return row
 
@@ -154,7 +154,7 @@ def test_other_destination_gets_its_own_words(make_trigger, enter, make_receiver
     (delivery,) = enter(trigger)
     run_tasks()
     delivery.refresh_from_db()
-    assert delivery.sent == delivery.body
+    assert (delivery.sent, delivery.words) == (AS_IT_IS, delivery.body)
     other = make_receiver()
     trigger.destination = make_destination(
         config={"url": other.url, "template": '{"b": {{ trigger | json }}}'}

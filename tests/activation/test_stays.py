@@ -6,7 +6,7 @@ import pytest
 from activation import stays, triggers
 from activation.models import Delivery
 from customers import clock, exact
-from segments.models import Membership
+from segments.models import Membership, MembershipChange
 from tests.activation.conftest import run_tasks
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +50,19 @@ def test_message_comes_at_the_instant(receiver, make_stay, join, by_hand):
     assert (body["type"], body["data"]["customer"]["id"]) == ("segment.stayed", anna.pk)
     stayed = Delivery.objects.get().caused_at
     assert stayed == started_at + timedelta(milliseconds=1)
+
+
+def test_who_left_after_the_time_while_nobody_looked_is_sent_for(make_stay, join, by_hand):
+    trigger = make_stay()
+    entered_at = trigger.switched_on_at - timedelta(days=3) + timedelta(milliseconds=1)
+    stayed, too_short = [join(by_hand, at=entered_at) for _ in range(2)]
+    Membership.objects.all().delete()
+    for customer, left_at in ((stayed, clock.now()), (too_short, clock.now() - timedelta(hours=1))):
+        MembershipChange.objects.create(
+            customer=customer, segment=by_hand, entered=False, at=left_at, entry_no=1, cause="event"
+        )
+    assert [stays.queue_due(clock.now()) for _ in range(2)] == [1, 0]
+    assert Delivery.objects.get().customer_id == stayed.pk
 
 
 def test_who_leaves_before_is_not_sent_for(make_stay, join, by_hand):

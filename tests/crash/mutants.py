@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from django.db import connection, transaction
 
-from activation import bodies, destinations, outbox
+from activation import destinations, outbox, wording
 from activation.sql import sending
 from cdp import pipeline
 from customers import changes
@@ -33,10 +33,12 @@ def new_key_each_time(die):
     destinations.message = lambda *args: real(*args)._replace(id=uuid4())
 
 
-def new_body_each_time(die):
-    """Write the body anew for every attempt."""
-    real = bodies.write
-    bodies.write = lambda message: f'{{"attempt":"{uuid4()}",{real(message)[1:]}'
+def fill_templates_as_they_are_sent(die):
+    """Settle nothing before it is sent: what failed is repeated, what was not noted is not."""
+    real = sending.keep_words
+    sending.keep_words = lambda rows: real([(row[0], row[1], "") for row in rows])
+    wording.is_settled = lambda message: False
+    wording._with = lambda message, text: message
 
 
 def no_lease_check(die):
@@ -58,6 +60,6 @@ def no_lease_check(die):
 BREAK = {
     "commit-halfway": commit_halfway,
     "new-key": new_key_each_time,
-    "new-body": new_body_each_time,
+    "late-words": fill_templates_as_they_are_sent,
     "no-lease-check": no_lease_check,
 }

@@ -99,6 +99,7 @@ def run_pipeline(die):
 
 def run_sender(die):
     after(sending, "lease_due", die)
+    after(sending, "keep_words", die)
     after(sending, "note_attempts", die)
     after(webhook.Webhooks, "send", die)
     midway(die)

@@ -22,6 +22,7 @@ from tests.crash.loop import EVENT, Loop, Workers, defer_what_was_acknowledged
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.live]
 
 MESSAGES = int(os.environ.get("CDP_CRASH_MESSAGES", "75"))
+NEVER_THE_SAME = '{"now": {{ "now" | date: "%s%f" }}, "customer": {{ customer.id }}}'
 ROUNDS = 10  # in which a mutant must be found; most are in the first
 
 
@@ -38,8 +39,11 @@ def make_loop(workers, make_source, make_segment, monkeypatch):
     receiver = Receiver()
     source = make_source("shop")
     segment = make_segment({"event": EVENT})
-    for number, at_most in enumerate(("every_entry", "once")):
-        destination = Destination(key=f"d{number}", name=f"D{number}", config={"url": receiver.url})
+    for number, (at_most, more) in enumerate(
+        (("every_entry", {"template": NEVER_THE_SAME}), ("once", {}))
+    ):
+        config = {"url": receiver.url, **more}
+        destination = Destination(key=f"d{number}", name=f"D{number}", config=config)
         destinations.save(destination)
         trigger = Trigger(
             key=f"t{number}",
@@ -79,7 +83,7 @@ def test_nothing_is_lost_or_doubled_whatever_dies(make_loop):
     [
         ("commit-halfway", "deliveries: "),
         ("new-key", "under a number that is nobody's"),
-        ("new-body", "had other bytes"),
+        ("late-words", "had other bytes"),
         ("no-lease-check", "attempts: "),
     ],
 )
