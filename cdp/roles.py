@@ -19,12 +19,14 @@ _MARKETING: Final = {
     "activation.destination": ALL,
     "activation.trigger": ALL,
     "activation.delivery": ("view", "change"),
+    "events.event": LOOK,
     "events.eventname": ("view", "change"),
     "events.quarantine": ("view", "change", "delete"),
 }
 _LOOKING: Final = dict.fromkeys(_MARKETING, LOOK)
 _SETUP: Final = {
     "customers.customer": (*ALL, PERSONAL_DATA),
+    "customers.erasure": LOOK,
     "events.source": ("view", "add", "change"),
     "customers.identityrules": ("view", "change"),
     "cdp.apikey": ("view", "add", "change"),

@@ -237,6 +237,8 @@ class ImportAdmin(ProductAdmin):
         except imports.OptionError as error:
             form.add_error(error.option if error.option in form.fields else None, str(error))
             return None
+        if run.kind == ImportKind.CUSTOMER_FIELDS:
+            imports.map_alike(run)
         imports.start_check(run.pk)
         return run
 
@@ -343,6 +345,8 @@ class ImportAdmin(ProductAdmin):
         if not masking.current().is_clear:
             run.summary = imports.without_examples(run.summary)
         found = run.summary.get("fields", {})
+        unknown = _unknown(run)
+        is_wide = run.format.get("layout") == "wide"
         return {
             "run": run,
             "steps": list(_steps(_step_of(run))),
@@ -354,7 +358,8 @@ class ImportAdmin(ProductAdmin):
                 key=lambda pair: -pair[1],
             ),
             "found": [(known.get(name, name), entry) for name, entry in found.items()],
-            "unknown": _unknown(run),
+            "unknown": unknown,
+            "left": sum(is_wide and not one["chosen"] for one in unknown),
             "known": sorted(known.values(), key=str),
             "types": FieldType.choices,
             "errors": sorted(run.summary.get("errors", []), key=lambda group: -group["count"]),

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from customers import fields
-from customers.imports import layouts, receiving, running, values
+from customers.imports import layouts, receiving, records, running, values
 from customers.imports.options import CustomerOptions, OptionError, Options
 from customers.imports.reports import error_file, example_file, without_examples
 from customers.imports.running import APPLY, CHECK, StateError, discard, resume, stop
@@ -46,6 +46,7 @@ __all__ = [
     "example",
     "is_undoable",
     "kept_file",
+    "map_alike",
     "resume",
     "start_apply",
     "start_check",
@@ -75,6 +76,27 @@ def create(
         kind=ImportKind.CUSTOMER_FIELDS, file_name=name, options=given, created_by=created_by
     )
     return receiving.receive(run, file, [layouts.CUSTOMER_ID], values.describe)
+
+
+def map_alike(run: Import) -> None:
+    """Take columns of a wide file for the fields whose names differ by case and marks alone.
+
+    `First Name` is firstName, unless another column is it, or two fields could be meant.
+    """
+    columns, known = run.format["columns"], fields.known()
+    if layouts.find(columns).name is not None:
+        return
+    field_of: dict[str, set[str]] = {}
+    for name in known.keys() - {*columns}:
+        field_of.setdefault(records.plain(name), set()).add(name)
+    mapping: dict[str, str] = {}
+    for column in columns:
+        alike = field_of.get(records.plain(column), set()) - {*mapping.values()}
+        if column not in known and len(alike) == 1:
+            mapping[column] = alike.pop()
+    if mapping:
+        run.options = {**run.options, "fields": {**mapping, **run.options.get("fields", {})}}
+        run.save(update_fields=["options"])
 
 
 def start_check(import_id: int) -> None:

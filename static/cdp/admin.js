@@ -140,6 +140,14 @@
     dialog.showModal();
   }
 
+  /* What was changed in one form holds back another, which knows nothing of it. */
+  function holdBack(event) {
+    const form = event.target.closest?.("[data-holds-back]");
+    if (!form) return;
+    for (const button of document.querySelectorAll(`[form="${form.dataset.holdsBack}"]`)) button.disabled = true;
+    document.getElementById(form.dataset.says).hidden = false;
+  }
+
   /* All boxes of a name are ticked, or none if all were. */
   function checkAll(event) {
     const button = event.target.closest?.("[data-checks]");
@@ -198,6 +206,7 @@
   document.addEventListener("click", openRow);
   document.addEventListener("click", copy);
   document.addEventListener("click", checkAll);
+  document.addEventListener("change", holdBack);
   document.addEventListener("click", openDialog);
   document.addEventListener("click", closeMenus);
   document.addEventListener("keydown", closeMenus);

@@ -221,3 +221,19 @@ def test_viewer_sees_an_import_and_cannot_touch_it(client, upload):
     for verb in ("start", "recheck", "discard"):
         assert press(client, run, verb).status_code == 403
     assert client.get("/admin/customers/import/add/").status_code == 403
+
+
+def test_columns_that_differ_by_case_and_marks_are_taken_for_the_field(staff, upload, make_field):
+    for name in ("firstName", "lastName", "e_mail"):
+        make_field(name)
+    upload(b"customerId,First Name,LASTNAME,E-Mail,colour\nC1,Ann,Low,a@example.ch,red\n")
+    run = Import.objects.get()
+    assert run.options["fields"] == {"First Name": "firstName", "LASTNAME": "lastName"}
+    text = page(staff, run)
+    assert "Import 2 values" in text
+    assert "2 columns of the file are no customer field" in text  # e-mail might be either
+
+
+def test_file_that_brings_nothing_cannot_be_imported(staff, upload, make_customer):
+    make_customer("C1")
+    assert "Nothing to import" in page(staff, upload(b"customerId\nC1\n"))
