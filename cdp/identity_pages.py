@@ -38,16 +38,23 @@ class ShownMerge(NamedTuple):
 
 def history(customer: Customer) -> list[ShownMerge]:
     """Return the merges and separations of a customer, newest first."""
-    rows = unmerging.history(customer).order_by("-id")[:20]
+    rows = unmerging.history(customer).order_by("-id").select_related("survivor")[:20]
     return [
         ShownMerge(
             merge,
             merge.undone_at is None or merge.at != merge.undone_at,
-            ", ".join(value for _, value in merge.identifiers),
+            _other(merge, customer),
             merge.survivor_id if merge.absorbed_id == customer.pk else merge.absorbed_id,
         )
         for merge in rows
     ]
+
+
+def _other(merge: Merge, customer: Customer) -> str:
+    """Name the other one of a merge: the survivor, or the absorbed by what it had gone by."""
+    if merge.absorbed_id == customer.pk:
+        return str(merge.survivor)
+    return ", ".join(value for _, value in merge.identifiers)
 
 
 def undo(request: HttpRequest, customer: Customer, merge_id: int) -> HttpResponse:

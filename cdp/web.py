@@ -12,22 +12,22 @@ from typing import Any
 from django.conf import settings
 from granian._granian import SocketHolder
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from cdp import process
 
 _WORKERS = 2
-# Of a worker. Each keeps a database connection; Python runs one at a time anyway.
-_THREADS = 8
 # Open connections of a worker, idle ones included, before new ones must wait.
 _CONNECTIONS = 1024
 _BACKLOG = 1024
+_HEADER_MILLISECONDS = 10_000  # in which the head of a request must be here
 _STOP_SECONDS = 8  # for the requests under way
 # Of a statement of the web, and of its waiting for a lock. A page that nobody waits for any more
 # must not hold a thread; what may take longer says so, by SET LOCAL.
-_STATEMENT_SECONDS = 20
-_LOCK_SECONDS = 8
+_STATEMENT_SECONDS = 10
+_LOCK_SECONDS = 3
 
 
 class PortError(Exception):
@@ -71,12 +71,12 @@ class _Server(MPServer):
     def __init__(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
         super().__init__(
-            "cdp.wsgi:application",
+            "cdp.gateway:application",
             address=host,
             port=port,
-            interface=Interfaces.WSGI,
+            interface=Interfaces.RSGI,
             workers=_WORKERS,
-            blocking_threads=_THREADS,
+            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
             backpressure=_CONNECTIONS,
             respawn_failed_workers=True,
             workers_kill_timeout=_STOP_SECONDS,

@@ -85,10 +85,24 @@
     const secure = location.protocol === "https:" ? "; Secure" : "";
     const kept = `; Path=/; SameSite=Lax; Max-Age=${YEAR_S}${secure}`;
     try {
-      document.cookie = `${name}=${encodeURIComponent(value)}${kept}`;
+      document.cookie = `${name}=; Path=/; Max-Age=0`; // one of this host alone would hide it
+      document.cookie = `${name}=${encodeURIComponent(value)}${kept}${domain()}`;
     } catch {
       // forbidden
     }
+  }
+
+  /** The widest domain that the browser lets us write for: all of a site's subdomains share it. */
+  function domain() {
+    const parts = location.hostname.split(".");
+    for (let most = 2; most <= parts.length; most++) {
+      const wide = `; Domain=${parts.slice(-most).join(".")}`;
+      document.cookie = `cdp_probe=1; Path=/; Max-Age=9${wide}`;
+      if (!readCookie("cdp_probe")) continue;
+      document.cookie = `cdp_probe=; Path=/; Max-Age=0${wide}`;
+      return wide;
+    }
+    return "";
   }
 
   function uuid() {
@@ -257,6 +271,11 @@
     }
     addEventListener("popstate", pageMayHaveChanged);
     addEventListener("hashchange", pageMayHaveChanged);
+    addEventListener("pageshow", (event) => {
+      if (!event.persisted) return; // else: back again, as it was left
+      announced = shown = null;
+      pageMayHaveChanged();
+    });
     pageMayHaveChanged();
   }
 

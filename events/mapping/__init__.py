@@ -18,7 +18,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final
 
-from customers import exact
+from customers import exact, identity
 from customers.fields import FieldValueError
 from customers.imports.options import DATES, NUMBERS, date_reader, number_reader
 from events.mapping import paths
@@ -26,6 +26,7 @@ from events.mapping.presets import EVERY, GA4, PRESETS, SIGNS
 
 MAX_ENTRIES: Final = 500  # of each part
 PARTS: Final = ("presets", "events", "properties", "numbers", "dates", "values")
+_IDS: Final = (["userId"], ["anonymousId"], ["previousId"])
 NEVER_MOVED: Final = (".messageId", ".type", ".properties", ".traits", ".context")
 
 
@@ -97,9 +98,17 @@ def _renamed_keys(value: Any, names: Mapping[str, str]) -> Any:
 
 def _move(event: dict[str, Any], source: list[str], target: list[str]) -> None:
     value = paths.get(event, source)
-    if value is not paths.ABSENT and paths.get(event, target) in (paths.ABSENT, None, ""):
+    if value is not paths.ABSENT and _is_free(target, paths.get(event, target)):
         paths.remove(event, source)
         paths.put(event, target, value)
+
+
+def _is_free(target: list[str], present: Any) -> bool:
+    """Tell whether a value may be moved to where `present` is: nothing, or the id of nobody."""
+    if present in (paths.ABSENT, None, ""):
+        return True
+    is_text = isinstance(present, str)
+    return target in _IDS and is_text and identity.normalise(target[0], present) is None
 
 
 def of(mapping: Mapping[str, Any]) -> Mapper:

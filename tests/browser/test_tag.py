@@ -224,14 +224,24 @@ def test_last_words_of_a_page_are_sent_while_it_closes(page, site):
     wait_for(page, lambda: "Goodbye" in site.names())
 
 
-def test_visitor_is_known_by_the_cookie_when_storage_was_cleared(page, site):
+def test_visitor_is_known_by_the_cookie_when_storage_was_cleared_and_on_subdomains(page, site):
+    seen = []
+    for host in ("127.0.0.1", "127.0.0.1", "www.shop.localhost", "pay.shop.localhost"):
+        page.goto(f"http://{host}:{site.server_port}/")
+        page.wait_for_function("window.cdp && cdp.user")
+        wait_for(page, lambda: page.evaluate("cdp.user().anonymousId"))
+        seen.append(page.evaluate("cdp.user().anonymousId"))
+        page.evaluate("localStorage.clear()")
+    assert seen[0] == seen[1]
+    assert seen[2] == seen[3] != seen[0]
+    assert "cdp_probe" not in page.evaluate("document.cookie")
+
+
+def test_page_that_comes_back_as_it_was_left_is_viewed_again(page, site):
     page.goto(site.url)
-    page.wait_for_function("window.cdp && cdp.user")
-    before = page.evaluate("cdp.user().anonymousId")
-    page.evaluate("localStorage.clear()")
-    page.reload()
-    page.wait_for_function("window.cdp && cdp.user")
-    assert page.evaluate("cdp.user().anonymousId") == before
+    wait_for(page, lambda: site.names() == ["page"])
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    wait_for(page, lambda: site.names() == ["page", "page"])
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def shown(setting):
 
 
 def test_statements_of_the_web_end_by_themselves(limited):
-    assert (shown("statement_timeout"), shown("lock_timeout")) == ("20s", "8s")
+    assert (shown("statement_timeout"), shown("lock_timeout")) == ("10s", "3s")
 
 
 def test_options_of_the_database_url_are_kept():

@@ -90,6 +90,14 @@ def test_traits_have_paths_too(tell, source, make_field):
     assert Event.objects.get().customer.fields == {"city": "Bern"}
 
 
+def test_word_that_names_nobody_gives_way_to_the_id_that_a_mapping_brings(tell, source):
+    source.mapping = {"properties": {"kunde": ".userId"}}
+    source.save()
+    tell({**track("A", kunde="C-1"), "userId": "null"}, track("B", kunde="C-2"))
+    assert events_of(customer_id="C-1") == ["A"]
+    assert events_of(customer_id="u1") == ["B"]
+
+
 def test_rejected_event_is_mended_by_a_mapping_and_sent_through_again(api, tell, take_in, source):
     tell({"type": "track", "event": "Kauf", "properties": {"Kunde": "u7"}})
     rejected = Quarantine.objects.get()

@@ -72,6 +72,24 @@ def exchange(live_product, request):
         return answer.status, json.loads(answer.read())
 
 
+def test_clients_that_drip_hold_up_nobody(live_product, write_key):
+    """Of as many as there are threads, and more, each sends a byte now and then."""
+    dripping = [
+        socket.create_connection(("127.0.0.1", live_product.port), timeout=60) for _ in range(40)
+    ]
+    for plug in dripping:
+        plug.sendall(head(write_key, Content_Length=100_000) + b"{")
+    body = b'{"userId": "u1", "event": "Beside Those Who Drip"}'
+    for n in range(20):
+        for plug in dripping:
+            plug.sendall(b" ")
+        request = head(write_key, Content_Length=len(body), Connection="close") + body
+        assert exchange(live_product, request) == (200, {"success": True}), n
+    for plug in dripping:
+        assert b" 503 " in plug.recv(100)  # nobody waits for ever
+        plug.close()
+
+
 def head(write_key, **headers):
     lines = ["POST /v1/track HTTP/1.1", "Host: cdp.test", f"X-Write-Key: {write_key}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
