@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 DISCOVERED_SHOWN = 12
+_SHOWING = ("q", "o", "after", "before")  # parameters of the list that are no filters
 
 
 class SegmentFilter(SelectFilter):
@@ -363,7 +364,8 @@ def _may_save(request: HttpRequest) -> bool:
 
 def _erase_href(request: HttpRequest) -> str:
     """Return where everybody is erased whom the list shows by its filters; "" if nobody may."""
-    is_filtered = any(request.GET.get(name, "").strip() for name in request.GET)
+    given = request.GET
+    is_filtered = any(given.get(name, "").strip() for name in given if name not in _SHOWING)
     if not (is_filtered and erasure_pages.may_erase(request)):
         return ""
     return erasure_pages.address(request.GET)

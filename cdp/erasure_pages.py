@@ -203,8 +203,8 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     @admin.display(description="What went")
     def what(self, row: Erasure) -> str:
-        said = (f"{formats.number(count)} {what}" for what, count in row.counts.items() if count)
-        return ", ".join(said)
+        said = (f"{what}: {formats.number(count)}" for what, count in row.counts.items() if count)
+        return ", ".join(said).capitalize()
 
     @admin.display(description="Proof")
     def shown_id(self, row: Erasure) -> SafeString:

@@ -28,7 +28,8 @@ _WORDS = 6  # that a search reads
 def find(text: str, limit: int = FOUND_AT_MOST) -> list[int]:
     """Return the ids of customers who go by this text, or whose texts have all its words.
 
-    A CustomerId or e-mail may be its beginning only, and so may each word. A phone number is
+    A CustomerId or e-mail may be its beginning only, and so may the last word, and the others where
+    nobody has them whole. A phone number is
     found with or without its country. Who changed a moment ago is found by the new words as soon
     as the pipeline has seen to it. For whom personal data are masked, an e-mail or phone must be
     whole, and words count only where they can be read.
@@ -38,9 +39,9 @@ def find(text: str, limit: int = FOUND_AT_MOST) -> list[int]:
         return []
     mask = masking.current()
     found = lists.find_by_identifier(_spellings(text), text, limit, is_clear=mask.is_clear)
-    query = _query(text)
-    if query and len(found) < limit:
-        by_words = lists.find_by_words(query, limit)
+    queries = _queries(text)
+    if queries and len(found) < limit:
+        by_words = lists.find_by_words(*queries, limit)
         found += by_words if mask.is_clear else _by_what_is_seen(by_words, text, mask)
     return [*dict.fromkeys(found)][:limit]
 
@@ -101,20 +102,35 @@ def _spellings(text: str) -> list[tuple[str, str]]:
     return [(kind, value) for kind, value in keys if value]
 
 
-def _query(text: str) -> str:
-    """Write what was typed as a query of PostgreSQL's text search; "" if it holds no word."""
-    alternatives = []
+def _queries(text: str) -> tuple[str, str, str] | None:
+    """Write what was typed as queries of PostgreSQL's text search; None if it holds no word.
+
+    One takes the words whole, one the last as a beginning, and one all of them.
+    """
     is_phone = _PHONE.fullmatch(text)
-    words = _folded(text).split()[:_WORDS]
-    if not is_phone or len(words) == 1:  # the words of a number with spaces are everywhere
-        alternatives.append(" & ".join(f"{_quoted(word)}:*" for word in words))
-    if is_phone:
-        digits = re.sub(r"\D", "", text)
-        national = digits.lstrip("0")
-        alternatives += [f"'{digits}':*", f"'{national}':*" if national else ""]
-        if len(national) > _NATIONAL:
-            alternatives.append(f"'{national[-_NATIONAL:]}'")
-    return " | ".join(f"({one})" for one in alternatives if one)
+    words = [_quoted(word) for word in _folded(text).split()[:_WORDS]]
+    numbers = _numbers(text) if is_phone else []
+    if is_phone and len(words) > 1:  # the words of a number with spaces are everywhere
+        words = []
+    if not words and not numbers:
+        return None
+    begun = [*words[:-1], *(f"{word}:*" for word in words[-1:])]
+    every = [f"{word}:*" for word in words]
+    whole, last, parts = (_either(" & ".join(all_), numbers) for all_ in (words, begun, every))
+    return whole, last, parts
+
+
+def _numbers(text: str) -> list[str]:
+    digits = re.sub(r"\D", "", text)
+    national = digits.lstrip("0")
+    numbers = [f"'{digits}':*", f"'{national}':*" if national else ""]
+    if len(national) > _NATIONAL:
+        numbers.append(f"'{national[-_NATIONAL:]}'")
+    return numbers
+
+
+def _either(words: str, numbers: list[str]) -> str:
+    return " | ".join(f"({one})" for one in (words, *numbers) if one)
 
 
 def _quoted(word: str) -> str:

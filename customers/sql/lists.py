@@ -57,24 +57,38 @@ def find_by_identifier(
         return [row[0] for row in cursor.fetchall()]
 
 
-def find_by_words(query: str, limit: int) -> list[int]:
-    """Return ids of customers whose words match a query of PostgreSQL's text search.
+def find_by_words(whole: str, begun: str, parts: str, limit: int) -> list[int]:
+    """Return ids of customers whose words match queries of PostgreSQL's text search.
 
-    By the index only: the planner takes a number of which nobody has more than one for frequent,
-    and would read everybody.
+    First by `whole`; by `begun` as well while these are fewer than `limit`; by `parts`, which costs
+    the most, if there is nobody at all. By the index only: the planner takes a number of which
+    nobody has more than one for frequent, and would read everybody.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(
             """
-            SELECT customer_id FROM customers_searchentry
-            WHERE words @@ to_tsquery('simple', %s) LIMIT %s
+            WITH whole AS MATERIALIZED (
+                SELECT customer_id FROM customers_searchentry
+                WHERE words @@ to_tsquery('simple', %(whole)s) LIMIT %(limit)s
+            ), begun AS MATERIALIZED (
+                SELECT customer_id FROM customers_searchentry
+                WHERE (SELECT count(*) FROM whole) < %(limit)s
+                  AND words @@ to_tsquery('simple', %(begun)s) LIMIT %(limit)s
+            )
+            SELECT customer_id FROM whole
+            UNION ALL
+            SELECT customer_id FROM begun
+            UNION ALL
+            (SELECT customer_id FROM customers_searchentry
+             WHERE NOT EXISTS (SELECT FROM whole) AND NOT EXISTS (SELECT FROM begun)
+               AND words @@ to_tsquery('simple', %(parts)s) LIMIT %(limit)s)
             """,
-            [query, limit],
+            {"whole": whole, "begun": begun, "parts": parts, "limit": limit},
         )
         found = [row[0] for row in cursor.fetchall()]
         cursor.execute("SET LOCAL enable_seqscan = on")
-        return found
+        return [*dict.fromkeys(found)][:limit]
 
 
 def select_by_words(texts: Sequence[str]) -> list[Any]:

@@ -93,3 +93,9 @@ def test_events_cost_no_look_at_the_words(make_customer, django_assert_num_queri
     ann = make_customer("C1")
     with django_assert_num_queries(0):
         search.follow([Fact(ann.pk, changes.event("Page Viewed")), Fact(ann.pk, "field:@seen")])
+
+
+def test_words_before_the_last_are_beginnings_only_where_nobody_has_them_whole(find):
+    people = {"J1": {"name": "Jan Fischer"}, "J2": {"name": "Janine Fischer"}}
+    assert find("jan fisch", **people) == {"J1"}
+    assert find("jani fisch", **people) == {"J2"}
