@@ -23,8 +23,10 @@ class ConfigError(ValueError):
 class Answer(NamedTuple):
     """What came of one attempt. `error` is empty for success, else a sentence for people.
 
-    `is_ours` says that the message could not be made: no fault of the receiver's. `sent` is what
-    was made of a message: the next attempt finds it in its part.
+    `is_ours` says that the message could not be made, or that nobody wants it for good: no fault
+    of the destination. `is_personal`, that only this customer cannot be reached now: it is tried
+    again, and is no fault of the destination either. `sent` is what was made of a message: the
+    next attempt finds it in its part.
     """
 
     status: int | None  # as in HTTP; None if there was no answer
@@ -34,6 +36,7 @@ class Answer(NamedTuple):
     retry_after: float | None = None  # seconds, if the receiver said so
     is_ours: bool = False
     sent: str = ""
+    is_personal: bool = False
 
 
 class Part(NamedTuple):

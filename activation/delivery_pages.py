@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from activation import outbox, previews
+from activation import destinations, outbox, previews
 from activation.models import Attempt, Delivery, Trigger
 from customers import adminkit, clock, exact, formats, masking
 from customers.models import Customer
@@ -41,6 +41,7 @@ def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpRespon
     context = {
         "delivery": delivery,
         "now": clock.now(),
+        "trouble": destinations.trouble(delivery.destination, clock.now()),
         "since_cause": _since_cause(delivery),
         "sent_request": sent._replace(body=pretty(sent.body)),
         "attempts": Attempt.objects.filter(delivery=delivery).order_by("-at", "-id"),

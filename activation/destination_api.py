@@ -48,12 +48,12 @@ class DestinationSerializer(apikit.StrictModelSerializer):
         model = Destination
         fields = [
             *("id", "key", "name", "kind", "config", "rate", "enabled", "disabled_because"),
-            *("failures_in_a_row", "failing_since", "held_until", "old_secret_until"),
-            "created_at",
+            *("failures_in_a_row", "failing_since", "held_until", "has_asked"),
+            *("old_secret_until", "created_at"),
         ]
         read_only_fields = [
             *("disabled_because", "failures_in_a_row", "failing_since", "held_until"),
-            *("old_secret_until", "created_at"),
+            *("has_asked", "old_secret_until", "created_at"),
         ]
 
     def save(self, **more: Any) -> Destination:

@@ -120,6 +120,7 @@ def show(request: HttpRequest, destination: Destination, more: dict[str, bool]) 
         else None,
         "is_signed": destination.kind == WEBHOOK,
         "is_held": destination.held_until is not None and destination.held_until > now,
+        "trouble": destinations.trouble(destination, now),
         "triggers": destination.triggers.select_related("segment"),
         "waiting": waiting.count(),
         **more,

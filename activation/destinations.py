@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -12,13 +12,16 @@ from django.db.models import ProtectedError
 from activation import carriers, kinds, wakeups, webhook
 from activation.carriers import Answer, ConfigError, Kind, Message, Part, Request
 from activation.models import Destination
-from customers import clock
+from customers import clock, formats
 
 KINDS: dict[str, Kind] = kinds.load()  # nothing else knows them
 
 EDITABLE = ("name", "config", "rate", "is_enabled")
 # What the sending task writes, under it a form on the screen may be old.
-BREAKER = ("is_enabled", "disabled_because", "failures_in_a_row", "failing_since", "held_until")
+BREAKER = (
+    *("is_enabled", "disabled_because", "failures_in_a_row", "failing_since"),
+    *("held_until", "has_asked"),
+)
 MAX_RATE = 1_000.0  # requests a second
 MIN_RATE = 0.001
 ADMIN_RIGHT = "auth.add_user"  # what only administrators may
@@ -192,6 +195,21 @@ def shown(destination: Destination, part: Part) -> Request:
         return kind.describe(Message(part.id, (part,), destination.config))
     except ConfigError as error:
         return Request("–", kind.where(destination.config), {}, str(error))
+
+
+def trouble(destination: Destination, now: datetime) -> str:
+    """Say in a sentence without a subject why messages to it wait, or fail; "" if all is well."""
+    count, until = destination.failures_in_a_row, destination.held_until
+    times = f"{formats.number(count)} times in a row" if count > 1 else "once"
+    if not destination.is_enabled:
+        return f"is paused. {destination.disabled_because}".strip()
+    if until is None or until <= now:
+        return f"failed {times} just now." if count else ""
+    if destination.has_asked:
+        return f"asked us to wait until {formats.moment(until)}."
+    since = destination.failing_since
+    since_when = f" since {formats.moment(since)}" if since else ""
+    return f"failed {times}{since_when}; the next try is at {formats.moment(until)}."
 
 
 def is_admin_only(destination: Destination) -> bool:

@@ -23,7 +23,7 @@ from activation.carriers import Answer, Carrier, Message, Part
 from activation.flights import Flight, Landed, Leased
 from activation.messages import Wish
 from activation.models import Destination
-from activation.sql import sending
+from activation.sql import sending, waking
 from activation.wording import Worded
 from customers import clock
 
@@ -49,14 +49,14 @@ def run() -> None:
 
     Does nothing if another is at it: that one looks again when it is done.
     """
-    if not sending.lock_sending():
+    if not waking.lock_sending():
         return
     with _dispatcher() as dispatcher:
         try:
-            sending.note_awake()
+            waking.note_awake()
             dispatcher.send()
         finally:
-            sending.unlock_sending()
+            waking.unlock_sending()
         wakeups.hand_over()
         dispatcher.finish()
     wakeups.ask_if_due(clock.now())  # for those that had no room before

@@ -204,6 +204,8 @@ def _post(email: EmailMultiAlternatives) -> Answer:
         email.send()
     except (smtplib.SMTPRecipientsRefused, AnymailRecipientsRefused) as error:
         return _refused(error)
+    except smtplib.SMTPDataError as error:
+        return _unwanted(error)
     except AnymailAPIError as error:
         return Answer(error.status_code, 0, f"The provider refused: {error}"[:300])
     except (smtplib.SMTPException, AnymailError, OSError, ValueError) as error:
@@ -227,4 +229,14 @@ def _refused(error: Exception) -> Answer:
     codes = [code for code, _ in getattr(error, "recipients", {"": (550, b"")}).values()]
     is_for_good = all(500 <= code < 600 for code in codes)
     text = f"The address was refused: {error}"[:300]
-    return Answer(codes[0] if codes else None, 0, text, is_ours=is_for_good)
+    status = codes[0] if codes else None
+    return Answer(status, 0, text, is_ours=is_for_good, is_personal=not is_for_good)
+
+
+def _unwanted(error: smtplib.SMTPDataError) -> Answer:
+    """The text was refused: for good if the code begins with 5, as spam say."""
+    reason = error.smtp_error
+    words = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+    if error.smtp_code >= 500:
+        return Answer(error.smtp_code, 0, f"The e-mail was refused: {words}"[:300], is_ours=True)
+    return Answer(None, 0, f"Not now, said the server: {error.smtp_code} {words}"[:300])

@@ -46,6 +46,9 @@ class Destination(models.Model):
     failures_in_a_row = models.IntegerField(default=0, editable=False)
     failing_since = models.DateTimeField(null=True, editable=False)
     held_until = models.DateTimeField(null=True, editable=False)
+    has_asked = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text="It said itself until when."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

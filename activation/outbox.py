@@ -26,7 +26,7 @@ from activation.models import (
     Trigger,
     new_id,
 )
-from activation.sql import causes, sending
+from activation.sql import causes, waiting
 from customers import clock, exact
 from segments.memberships import Transition
 from segments.models import Cause, Membership, SegmentState
@@ -142,7 +142,7 @@ def replay(delivery: Delivery) -> None:
     if not delivery.body:
         raise ReplayError(f"There was no message. {delivery.last_error}")
     with transaction.atomic():
-        destination_id = sending.send_again(delivery.pk)
+        destination_id = waiting.send_again(delivery.pk)
         if destination_id is None:
             raise ReplayError("It is being sent at this very moment.")
         Destination.objects.filter(pk=destination_id).update(held_until=None)
@@ -152,7 +152,7 @@ def replay(delivery: Delivery) -> None:
 @transaction.atomic
 def replay_dead(*, trigger: Trigger | None = None, destination: Destination | None = None) -> int:
     """Send all messages again that have failed for good; return how many that are."""
-    again = sending.send_dead_again(
+    again = waiting.send_dead_again(
         trigger.pk if trigger else None, destination.pk if destination else None
     )
     wakeups.ask()

@@ -17,14 +17,19 @@ class Preset(NamedTuple):
 
 
 _EVENT = "{{ trigger | json }}"
+_EMAIL = "{{ customer.email | json }}"
+_OWN_ID = "{{ customer.customer_id | json }}"
 
 PRESETS = (
+    # 500 members a request: the page says so. An API key is the password of HTTP Basic, says
+    # https://mailchimp.com/developer/guides/marketing-api-conventions/. Members that are refused
+    # stand in an answer of 200. Those who unsubscribed there cannot be subscribed in this way.
     Preset(
         "mailchimp",
         "Mailchimp: add to an audience",
         {
             "url": "https://us1.api.mailchimp.com/3.0/lists/LIST_ID",
-            "headers": {"Authorization": "Bearer YOUR_API_KEY"},
+            "headers": {"Authorization": "Basic BASE64_OF_KEY"},
             "template": """{"update_existing": true, "members": [{% for message in messages %}
   {"email_address": {{ message.customer.email | json }}, "status": "subscribed",
    "merge_fields": {"FNAME": {{ message.customer.fields.firstName | default: "" | json }}},
@@ -32,23 +37,27 @@ PRESETS = (
 {% endfor %}]}""",
             "batch": 500,
         },
-        "Replace us1 by the data centre at the end of your API key, LIST_ID and YOUR_API_KEY.",
+        "Replace us1 by the data centre at the end of your API key, LIST_ID, and BASE64_OF_KEY by "
+        "what the command `printf any:API_KEY | base64` says. Mailchimp answers 200 even when it "
+        "refuses members: the log shows which.",
         "https://mailchimp.com/developer/marketing/api/lists/batch-subscribe-or-unsubscribe/",
     ),
+    # Letters, digits, - and _ in names of events: keys of triggers are such.
     Preset(
         "brevo",
         "Brevo: track an event",
         {
             "url": "https://api.brevo.com/v3/events",
             "headers": {"api-key": "YOUR_API_KEY"},
-            "template": f"""{{"event_name": {_EVENT},
- "event_date": {{{{ timestamp | json }}}},
- "identifiers": {{"email_id": {{{{ customer.email | json }}}}}},
+            "template": f"""{{"event_name": {_EVENT}, "event_date": {{{{ timestamp | json }}}},
+ "identifiers": {{
+  {{% if customer.email %}}"email_id": {_EMAIL}{{% else %}}"ext_id": {_OWN_ID}{{% endif %}}}},
  "event_properties": {{"segment": {{{{ segment.name | json }}}}}}}}""",
         },
         "Replace YOUR_API_KEY. Build an automation that starts with this event.",
-        "https://developers.brevo.com/reference/createevent",
+        "https://developers.brevo.com/reference/create-event",
     ),
+    # A revision is served for about two years. At least one of id, email and phone_number.
     Preset(
         "klaviyo",
         "Klaviyo: create an event",
@@ -56,7 +65,7 @@ PRESETS = (
             "url": "https://a.klaviyo.com/api/events",
             "headers": {
                 "Authorization": "Klaviyo-API-Key YOUR_API_KEY",
-                "revision": "2024-10-15",
+                "revision": "2026-01-15",
                 "Content-Type": "application/vnd.api+json",
             },
             "template": f"""{{"data": {{"type": "event", "attributes": {{
@@ -64,12 +73,15 @@ PRESETS = (
   "properties": {{"segment": {{{{ segment.name | json }}}}}},
   "metric": {{"data": {{"type": "metric", "attributes": {{"name": {_EVENT}}}}}}},
   "profile": {{"data": {{"type": "profile", "attributes": {{
-    "email": {{{{ customer.email | json }}}},
-    "external_id": {{{{ customer.customer_id | json }}}}}}}}}}}}}}}}""",
+    {{% if customer.customer_id %}}"external_id": {_OWN_ID},{{% endif %}}
+    "email": {_EMAIL}}}}}}}}}}}}}""",
         },
-        "Replace YOUR_API_KEY. Build a flow that starts with this metric.",
+        "Replace YOUR_API_KEY (a private one that may write events). Build a flow that starts with "
+        "this metric.",
         "https://developers.klaviyo.com/en/reference/create_event",
     ),
+    # Events are told apart by a ULID (the schema `person_event` of its OpenAPI description); dates
+    # are in seconds since 1970.
     Preset(
         "customer-io",
         "Customer.io: track an event",
@@ -77,8 +89,9 @@ PRESETS = (
             "url": "https://track.customer.io/api/v2/entity",
             "headers": {"Authorization": "Basic BASE64_OF_SITE_ID:API_KEY"},
             "template": f"""{{"type": "person", "action": "event",
- "identifiers": {{"id": {{{{ customer.customer_id | json }}}}}},
- "name": {_EVENT}, "id": {{{{ id | json }}}},
+ "identifiers": {{
+  {{% if customer.customer_id %}}"id": {_OWN_ID}{{% else %}}"email": {_EMAIL}{{% endif %}}}},
+ "name": {_EVENT}, "id": {{{{ id | ulid | json }}}}, "timestamp": {{{{ timestamp | unix }}}},
  "attributes": {{"segment": {{{{ segment.name | json }}}}}}}}""",
         },
         "Replace BASE64_OF_SITE_ID:API_KEY by what the command `printf SITE_ID:API_KEY | base64` "

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from activation.models import first_id_at
-from activation.sql import sending
+from activation.sql import pruning as sql
 
 EVERY_SECONDS = 60.0
 AT_ONCE = 5_000  # messages that one go removes
@@ -30,4 +30,4 @@ def prune(now: datetime) -> int:
     Who was sent for is remembered, so that nobody is sent for twice. What waits stays.
     """
     days = settings.DELIVERY_LOG_DAYS
-    return sending.prune(first_id_at(now - timedelta(days=days)), AT_ONCE) if days > 0 else 0
+    return sql.prune(first_id_at(now - timedelta(days=days)), AT_ONCE) if days > 0 else 0

@@ -8,13 +8,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 def ends_at(now: datetime, zone: ZoneInfo, begins: time, ends: time) -> datetime | None:
     """Return when the quiet hours end that it is now; None if it is none.
 
-    They may pass midnight; their end is no longer quiet.
+    They may pass midnight; their end is no longer quiet. Where clocks are set back, an hour that
+    comes twice is quiet twice.
     """
     local = now.astimezone(zone)
     if not _holds(local.time(), begins, ends):
         return None
     day = local.date() if local.time() < ends else local.date() + timedelta(days=1)
-    return datetime.combine(day, ends, zone)
+    end = datetime.combine(day, ends, zone)
+    return end if end.timestamp() > now.timestamp() else end.replace(fold=1)
 
 
 def _holds(at: time, begins: time, ends: time) -> bool:

@@ -55,7 +55,7 @@ def judge(answer: Answer, attempts_before: int) -> Verdict:
 def is_refused(answer: Answer) -> bool:
     """Whether the receiver does not want this very request, and would not later."""
     status = answer.status
-    if status is None:
+    if status is None or answer.is_personal:
         return answer.is_ours
     return status < 500 and not 200 <= status < 300 and status not in {*_WORTH_WAITING, _GONE}
 
@@ -74,8 +74,8 @@ def weigh(destination: Destination, answer: Answer, now: datetime) -> None:
     After some failures in a row it is held for a time that doubles; after days of nothing else,
     or when it says that it is gone, it is disabled.
     """
-    if answer.is_ours:
-        return  # it was not even asked
+    if answer.is_ours or answer.is_personal:
+        return  # it was not even asked, or said no of one customer only
     if not answer.error:
         if destination.failures_in_a_row >= FAILURES_TO_OPEN:
             destination.held_until = None  # else it holds because the receiver said so
@@ -85,9 +85,9 @@ def weigh(destination: Destination, answer: Answer, now: datetime) -> None:
     destination.failing_since = destination.failing_since or now
     is_held = destination.held_until is not None and destination.held_until > now
     if answer.retry_after and answer.status == 429:
-        _hold(destination, now, min(answer.retry_after, MAX_RETRY_AFTER))
+        _hold(destination, now, min(answer.retry_after, MAX_RETRY_AFTER), has_asked=True)
     if destination.failures_in_a_row >= FAILURES_TO_OPEN and not is_held:
-        _hold(destination, now, hold_seconds(destination.failures_in_a_row))
+        _hold(destination, now, hold_seconds(destination.failures_in_a_row), has_asked=False)
     if answer.status == _GONE:
         disable(destination, "It answered 410: it is gone and wants nothing more.")
     elif (
@@ -97,9 +97,10 @@ def weigh(destination: Destination, answer: Answer, now: datetime) -> None:
         disable(destination, f"It has failed for {GIVE_UP_AFTER.days} days: {answer.error}")
 
 
-def _hold(destination: Destination, now: datetime, seconds: float) -> None:
+def _hold(destination: Destination, now: datetime, seconds: float, *, has_asked: bool) -> None:
     until = now + timedelta(seconds=seconds)
-    destination.held_until = max(until, destination.held_until or until)
+    if destination.held_until is None or until > destination.held_until:
+        destination.held_until, destination.has_asked = until, has_asked
 
 
 def hold_seconds(failures: int) -> float:

@@ -1,8 +1,10 @@
 """Texts that staff write with gaps in them, in Liquid: they reach the message and nothing else."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from liquid import Environment
 from liquid.exceptions import (
@@ -17,6 +19,7 @@ from activation import liquid_limits
 from customers import contacts, exact, spelling
 
 MAX_TEMPLATE = 100_000  # characters
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 MAX_OUTPUT = 512 * 1024  # bytes that one text may become
 
 
@@ -37,7 +40,7 @@ def _environment(*, escapes: bool) -> Environment:
     made = _Limited(autoescape=escapes)
     for tag in ("include", "render"):
         made.tags.pop(tag, None)
-    made.filters["json"] = _json
+    made.filters |= {"json": _json, "ulid": _ulid, "unix": _unix}
     return made
 
 
@@ -47,6 +50,17 @@ def _json(value: Any, *_: Any) -> str:
         return exact.dumps(value)
     except TypeError:
         return "null"
+
+
+def _ulid(value: Any, *_: Any) -> str:
+    """Write a UUID as a ULID, which is the same number: 26 characters."""
+    number = UUID(str(value)).int
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def _unix(value: Any, *_: Any) -> int | str:
+    """Write an instant of ours (2026-11-22T15:04:05Z) in whole seconds since 1970."""
+    return int(datetime.fromisoformat(str(value)).timestamp()) if value else ""
 
 
 _PLAIN = _environment(escapes=False)

@@ -7,7 +7,7 @@ from django_q.tasks import async_task
 
 from activation import wakeups
 from activation.models import AtMost, Backlog, On, Reason, Trigger
-from activation.sql import sending
+from activation.sql import pruning, waiting
 from customers import clock, consent, spelling
 from customers.models import ConsentPurpose, CustomerField
 from segments import memberships
@@ -42,10 +42,10 @@ def save(trigger: Trigger) -> None:
     trigger.save()
     if stored and stored.is_enabled and not trigger.is_enabled:
         # What is on its way at this moment may still arrive.
-        sending.cancel_waiting(trigger.pk, Reason.SWITCHED_OFF, Reason.SWITCHED_OFF.label)
+        waiting.cancel_waiting(trigger.pk, Reason.SWITCHED_OFF, Reason.SWITCHED_OFF.label)
         Backlog.objects.filter(trigger=trigger).delete()
     if stored and stored.destination_id != trigger.destination_id:
-        sending.move_waiting(trigger.pk, trigger.destination_id)
+        waiting.move_waiting(trigger.pk, trigger.destination_id)
         wakeups.ask()
     if _includes(trigger) and not (stored and _includes(stored)):
         Backlog.objects.get_or_create(trigger=trigger)
@@ -77,7 +77,7 @@ def switch_off(trigger: Trigger) -> None:
 def delete(trigger: Trigger) -> None:
     """Delete a trigger with its log; nothing more is sent for it."""
     Trigger.objects.select_for_update().get(pk=trigger.pk)
-    sending.delete_deliveries(trigger.pk)
+    pruning.delete_deliveries(trigger.pk)
     trigger.delete()
 
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django_q.tasks import async_task
 
 from activation import retries
-from activation.sql import sending
+from activation.sql import sending, waking
 from customers import clock
 
 TASK = "activation.outbox.deliver_due"
@@ -25,7 +25,7 @@ def ask() -> bool:
 
     Returns whether one had to be queued.
     """
-    if not sending.ask_to_wake():
+    if not waking.ask_to_wake():
         return False
     async_task(TASK, cluster=CLUSTER)
     return True
@@ -38,7 +38,7 @@ def has_due(now: datetime) -> bool:
 @transaction.atomic
 def hand_over() -> None:
     """End the task that is at work; queue the next one if anything is due by now."""
-    sending.forget_wake_up()
+    waking.forget_wake_up()
     ask_if_due(clock.now())
 
 
@@ -51,7 +51,7 @@ def ask_if_due(now: datetime) -> bool:
 @transaction.atomic
 def heal(now: datetime) -> bool:
     """Do so even if a task was asked for that has died or was lost."""
-    if sending.stands_wake_up(now - LOST_AFTER) or not has_due(now):
+    if waking.stands_wake_up(now - LOST_AFTER) or not has_due(now):
         return False
-    sending.forget_wake_up()
+    waking.forget_wake_up()
     return ask()

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from activation import gates, retries
+from activation import destinations, gates
 from activation.messages import wish_of
 from activation.models import Backlog, Delivery, On, Reason, State, Trigger
 from activation.sql import causes
@@ -101,16 +101,10 @@ def _held(delivery: Delivery) -> Why:
     if delivery.reason == Reason.QUIET:
         text = f"It waits for the end of the quiet hours, {formats.moment(delivery.due_at)}."
         return Why("quiet", text, delivery.pk, delivery.created_at, delivery.due_at)
+    text = f"It waits: “{destination}” {destinations.trouble(destination, clock.now())}"
     if not destination.is_enabled:
-        text = f"“{destination}” is paused, so it waits. {destination.disabled_because}".strip()
         return Why("destination_disabled", text, delivery.pk, delivery.created_at)
-    until = destination.held_until
-    if destination.failures_in_a_row < retries.FAILURES_TO_OPEN:
-        text = f"“{destination}” asked to be left in peace, so it waits."
-    else:
-        times = f"{destination.failures_in_a_row} times in a row"
-        text = f"“{destination}” failed {times}, so it waits."
-    return Why("held_by_breaker", text, delivery.pk, delivery.created_at, until)
+    return Why("held_by_breaker", text, delivery.pk, delivery.created_at, destination.held_until)
 
 
 def _without_delivery(

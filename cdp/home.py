@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from activation import destinations
 from activation.models import Destination, Trigger
 from cdp import figures, timeline
 from cdp.models import Heartbeat
@@ -227,8 +228,8 @@ def _alarms() -> Iterator[Alarm]:
             )
     failing = Destination.objects.filter(Q(failures_in_a_row__gt=0) | ~Q(disabled_because=""))
     for destination in failing.filter(triggers__is_enabled=True).distinct():
-        because = destination.disabled_because or "the last messages could not be delivered"
-        yield Alarm(f"“{destination}” is failing: {because}.", _url("activation_delivery"))
+        because = destinations.trouble(destination, timezone.now())
+        yield Alarm(f"“{destination}” {because}", _url("activation_delivery"))
     if rejected := Quarantine.objects.filter(replayed_at=None)[:1_000].count():
         count = "1'000 or more" if rejected == 1_000 else formats.number(rejected)
         noun = "event was" if rejected == 1 else "events were"

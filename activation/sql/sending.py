@@ -1,4 +1,4 @@
-"""What becomes of a message in the outbox: taken, tried, held, sent again, pruned; who sends."""
+"""What becomes of a message on its way: leased, settled, tried, noted, given back."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,9 +8,9 @@ from uuid import UUID
 from django.db import connection
 
 from activation.models import AS_IT_IS
+from activation.sql.waiting import WAITS
 
 _NO_PACES: Mapping[int, int] = {}
-_SENDER = 7_104_001  # of our choice: the advisory lock of the one task that sends
 
 
 # A destination takes part unless it is switched off or held. `room` is how many more flights it can
@@ -41,12 +41,11 @@ _ROOM = """
         WHERE is_enabled AND (held_until IS NULL OR held_until <= %(now)s)
     ) d
 """
-_DUE = """
-    SELECT {columns} FROM activation_delivery w
-    WHERE w.destination_id = open.id AND w.due_at <= %(now)s
-      AND w.delivered_at IS NULL AND w.dead_at IS NULL AND w.cancelled_at IS NULL
+_DUE = f"""
+    SELECT {{columns}} FROM activation_delivery w
+    WHERE w.destination_id = open.id AND w.due_at <= %(now)s AND {WAITS.format("w")}
       AND (w.leased_until IS NULL OR w.leased_until <= %(now)s)
-"""
+"""  # noqa: S608 (constants)
 
 
 def lease_due(
@@ -291,209 +290,3 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[tuple[UUID, UUID]]:
             columns,
         )
         return {*cursor.fetchall()}
-
-
-def cancel_waiting(trigger_id: int, reason: str, note: str) -> int:
-    """Cancel what a trigger has waiting, which gives back the turns; return how many that were."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH waiting AS MATERIALIZED (
-                SELECT id FROM activation_delivery
-                WHERE trigger_id = %(trigger_id)s
-                  AND delivered_at IS NULL AND dead_at IS NULL AND cancelled_at IS NULL
-                ORDER BY id
-                FOR UPDATE
-            ), cancelled AS (
-                UPDATE activation_delivery d
-                SET cancelled_at = statement_timestamp(), reason = %(reason)s, last_error = %(note)s
-                FROM waiting
-                WHERE d.id = waiting.id
-                RETURNING d.customer_id, d.trigger_id, d.entry_no
-            ), freed AS (
-                DELETE FROM activation_turn t USING cancelled c
-                WHERE t.customer_id = c.customer_id AND t.trigger_id = c.trigger_id
-                  AND t.entry_no = c.entry_no
-            )
-            SELECT count(*) FROM cancelled
-            """,
-            {"trigger_id": trigger_id, "reason": reason, "note": note},
-        )
-        return int(cursor.fetchone()[0])
-
-
-def move_waiting(trigger_id: int, destination_id: int) -> int:
-    """Have what a trigger has waiting go to another destination; return how many that were."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH waiting AS MATERIALIZED (
-                SELECT id FROM activation_delivery
-                WHERE trigger_id = %(trigger_id)s
-                  AND delivered_at IS NULL AND dead_at IS NULL AND cancelled_at IS NULL
-                ORDER BY id
-                FOR UPDATE
-            )
-            UPDATE activation_delivery SET destination_id = %(destination_id)s, sent = ''
-            FROM waiting
-            WHERE activation_delivery.id = waiting.id
-            """,
-            {"trigger_id": trigger_id, "destination_id": destination_id},
-        )
-        return cursor.rowcount
-
-
-_AGAIN = """
-    UPDATE activation_delivery d
-    SET due_at = statement_timestamp(), last_error = '', reason = '', sent = '',
-        destination_id = t.destination_id,
-        attempts_made = CASE
-            WHEN d.delivered_at IS NULL AND d.dead_at IS NULL AND d.cancelled_at IS NULL
-            THEN d.attempts_made ELSE 0 END,
-        delivered_at = NULL, dead_at = NULL, cancelled_at = NULL
-    FROM activation_trigger t
-    WHERE t.id = d.trigger_id AND NOT d.is_test AND d.body <> ''
-      AND (d.leased_until IS NULL OR d.leased_until <= statement_timestamp())
-"""
-
-
-def send_again(delivery_id: UUID) -> int | None:
-    """Make a message due, however it ended, unless it is on its way; return its destination."""
-    with connection.cursor() as cursor:
-        cursor.execute(_AGAIN + " AND d.id = %s RETURNING d.destination_id", [delivery_id])
-        row = cursor.fetchone()
-        return row[0] if row else None
-
-
-def send_dead_again(trigger_id: int | None, destination_id: int | None) -> int:
-    """Make the dead messages of a trigger, a destination, or of all due; return how many."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _AGAIN
-            + """
-            AND d.dead_at IS NOT NULL
-            AND (%(trigger_id)s::bigint IS NULL OR d.trigger_id = %(trigger_id)s)
-            AND (%(destination_id)s::bigint IS NULL OR d.destination_id = %(destination_id)s)
-            """,
-            {"trigger_id": trigger_id, "destination_id": destination_id},
-        )
-        return cursor.rowcount
-
-
-def prune(before: UUID, limit: int) -> int:
-    """Delete messages that are over and were made before a moment; return how many.
-
-    The latest of each trigger and customer is kept as their turn.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH old AS MATERIALIZED (
-                SELECT id FROM activation_delivery
-                WHERE id < %(before)s AND (
-                    delivered_at IS NOT NULL OR dead_at IS NOT NULL OR cancelled_at IS NOT NULL
-                )
-                ORDER BY id LIMIT %(limit)s
-                FOR UPDATE SKIP LOCKED
-            ), gone AS (
-                DELETE FROM activation_delivery d USING old WHERE d.id = old.id
-                RETURNING d.id, d.customer_id, d.trigger_id, d.entry_no, d.created_at,
-                          d.cancelled_at, d.is_test
-            ), forgotten AS (
-                DELETE FROM activation_attempt a USING gone WHERE a.delivery_id = gone.id
-            ), remembered AS (
-                INSERT INTO activation_turn AS t (customer_id, trigger_id, entry_no, at)
-                SELECT customer_id, trigger_id, max(entry_no), max(created_at) FROM gone
-                WHERE cancelled_at IS NULL AND NOT is_test
-                GROUP BY 1, 2 ORDER BY 1, 2
-                ON CONFLICT (customer_id, trigger_id) DO UPDATE
-                SET entry_no = greatest(t.entry_no, excluded.entry_no),
-                    at = greatest(t.at, excluded.at)
-            )
-            SELECT count(*) FROM gone
-            """,
-            {"before": before, "limit": limit},
-        )
-        return int(cursor.fetchone()[0])
-
-
-def delete_deliveries(trigger_id: int) -> int:
-    """Delete all messages of a trigger with their attempts; return how many messages."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH gone AS (
-                DELETE FROM activation_delivery WHERE trigger_id = %s RETURNING id
-            ), forgotten AS (
-                DELETE FROM activation_attempt USING gone WHERE delivery_id = gone.id
-            ), freed AS (
-                DELETE FROM activation_turn WHERE trigger_id = %s
-            )
-            SELECT count(*) FROM gone
-            """,
-            [trigger_id, trigger_id],
-        )
-        return int(cursor.fetchone()[0])
-
-
-def ask_to_wake() -> bool:
-    """Say that a task must send what we are about to commit; return whether to queue one.
-
-    False if one is queued or at work. It cannot finish before we commit, so it will see our rows.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO activation_wakeup (id) VALUES (1)
-            ON CONFLICT (id) DO UPDATE SET id = 1
-            RETURNING xmax = 0
-            """
-        )
-        return bool(cursor.fetchone()[0])
-
-
-def note_awake() -> None:
-    """Say that the task has started, when all who have asked for it have committed."""
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE activation_wakeup SET started_at = statement_timestamp()")
-
-
-def forget_wake_up() -> None:
-    """Say that no task is queued or at work, when all who have asked for one have committed."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM activation_wakeup")
-
-
-def stands_wake_up(asked_before: datetime) -> bool:
-    """Say whether a task is at work, or was asked for since then and may still begin."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT EXISTS (
-                SELECT FROM activation_wakeup
-                WHERE started_at IS NULL AND asked_at >= %(asked_before)s
-                   OR started_at IS NOT NULL AND EXISTS (
-                       SELECT FROM pg_locks
-                       WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s
-                         AND objsubid = 1 AND database = (
-                             SELECT oid FROM pg_database WHERE datname = current_database()
-                         )
-                   )
-            )
-            """,
-            {"asked_before": asked_before, "lock": _SENDER},
-        )
-        return bool(cursor.fetchone()[0])
-
-
-def lock_sending() -> bool:
-    """Become the one who sends, for this session; say whether nobody else is."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [_SENDER])
-        return bool(cursor.fetchone()[0])
-
-
-def unlock_sending() -> None:
-    """Leave the sending to others."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [_SENDER])

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django_q.models import OrmQ
 
 from activation import destinations, dispatch, outbox, triggers
@@ -147,3 +147,21 @@ def run_tasks():
 
 def state_of(delivery):
     return Delivery.objects.with_state(clock.now()).get(pk=delivery.pk).state
+
+
+def make_due(**more):
+    """Let the time pass that waiting deliveries and destinations wait for."""
+    Delivery.objects.waiting().update(due_at=clock.now(), **more)
+    Destination.objects.update(held_until=None)
+
+
+class InAnotherSession:
+    def __init__(self, statement, parameters=()):
+        self.statement, self.parameters = statement, parameters
+
+    def __enter__(self):
+        self.session = connection.copy()
+        self.session.cursor().execute(self.statement, self.parameters)
+
+    def __exit__(self, *_):
+        self.session.close()

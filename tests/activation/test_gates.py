@@ -140,6 +140,18 @@ def test_quiet_hours_within_a_day():
     assert quiet.ends_at(noon, TOKYO, time(12), time(13)) is None
 
 
+@pytest.mark.parametrize("day", [(2026, 3, 28), (2026, 10, 24)])
+@pytest.mark.parametrize(
+    "hours", [(time(21), time(8)), (time(22), time(2, 30)), (time(2), time(3))]
+)
+def test_quiet_hours_end_in_the_future_also_where_clocks_are_set(day, hours):
+    began = datetime(*day, 12, tzinfo=UTC)
+    for minutes in range(0, 24 * 60, 5):
+        now = began + timedelta(minutes=minutes)
+        end = quiet.ends_at(now, ZURICH, *hours)
+        assert end is None or now < end.astimezone(UTC) <= now + timedelta(hours=14)
+
+
 def quiet_now(zone, **more):
     """Quiet hours that it is now, there, and for an hour at least."""
     local = clock.now().astimezone(zone)

@@ -8,7 +8,7 @@ from django_q.models import OrmQ
 
 from activation import dispatch, outbox, triggers
 from activation.models import Attempt, Backlog, Delivery, WakeUp
-from activation.sql import sending
+from activation.sql import waking
 from customers import clock, exact
 from tests.activation import receivers
 from tests.activation.conftest import enqueue, entry, run_tasks, state_of, tasks
@@ -155,7 +155,7 @@ def test_lost_task_is_replaced(make_trigger, enter):
 def test_task_that_died_at_work_is_replaced_at_once(make_trigger, enter):
     enter(make_trigger())
     OrmQ.objects.all().delete()
-    sending.note_awake()
+    waking.note_awake()
     assert outbox.wake_due(clock.now()) == 1
 
 
@@ -163,12 +163,12 @@ def test_task_that_died_at_work_is_replaced_at_once(make_trigger, enter):
 def test_task_at_work_is_not_replaced(make_trigger, enter):
     enter(make_trigger())
     OrmQ.objects.all().delete()
-    sending.note_awake()
-    sending.lock_sending()
+    waking.note_awake()
+    waking.lock_sending()
     try:
         assert outbox.wake_due(clock.now() + timedelta(hours=1)) == 0
     finally:
-        sending.unlock_sending()
+        waking.unlock_sending()
 
 
 def test_held_and_disabled_destinations_wake_nobody(make_trigger, enter):

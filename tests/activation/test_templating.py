@@ -52,3 +52,9 @@ def test_template_that_would_take_too_much_is_stopped_and_says_why(template, wor
 def test_filter_that_does_not_exist_is_told_before_it_is_stored():
     with pytest.raises(TemplateError, match=r"no filter 'upcas'\. Did you mean \"upcase\""):
         templating.check("{{ customer.email | upcas }}")
+
+
+def test_ids_and_instants_can_be_written_as_other_tools_want_them():
+    context = {"id": "01a20411-3b9e-7c40-8d5f-0c2b5f6f1a77", "timestamp": "2026-11-22T15:04:05.5Z"}
+    text = templating.fill("{{ id | ulid }} {{ timestamp | unix }}", context)
+    assert text == "01M8212EWYFH08TQRC5DFPY6KQ 1795359845"

@@ -79,8 +79,9 @@ def test_retrying_breaker_disabled_dead_and_switched_off(make_receiver, make_tri
     held_until = clock.now() + timedelta(minutes=1)
     Destination.objects.update(held_until=held_until, failures_in_a_row=5)
     assert code(trigger, anna) == "held_by_breaker"
-    Destination.objects.update(failures_in_a_row=1)
-    assert "asked to be left in peace" in ask(trigger, anna).sentence
+    assert "failed 5 times in a row" in ask(trigger, anna).sentence
+    Destination.objects.update(has_asked=True)
+    assert "asked us to wait until" in ask(trigger, anna).sentence
     destination = Destination.objects.get()
     destination.is_enabled = False
     destinations.save(destination)

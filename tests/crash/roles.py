@@ -10,7 +10,7 @@ import httpcore2
 from django.db import Error, connection
 
 from activation import carriers, dispatch, outbox, retries, webhook
-from activation.sql import sending
+from activation.sql import causes, sending, waking
 from cdp import pipeline
 from customers import changes, clock
 from events import inbox
@@ -82,6 +82,9 @@ def run_pipeline(die):
     after(inbox, "process", die)
     after(changes, "claim", die)
     after(memberships, "refresh", die)
+    after(causes, "claim_turns", die)
+    after(causes, "insert_deliveries", die)
+    after(waking, "ask_to_wake", die)
     after(outbox, "enqueue", die)
     stages = [stage._replace(work=getattr(pipeline, stage.name)) for stage in pipeline.STAGES]
     while True:
