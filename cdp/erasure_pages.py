@@ -137,7 +137,7 @@ def _chosen(request: HttpRequest) -> list[int]:
 class ErasureAdmin(ReadOnlyAdmin):
     """The proofs: when, by whom and how much was erased, but not who it was."""
 
-    list_display = ("made", "by", "what", "shown_id")
+    list_display = ("made", "shown_by", "what", "shown_id")
     list_display_links = None
     actions = None
     sortable_by = ()
@@ -200,6 +200,10 @@ class ErasureAdmin(ReadOnlyAdmin):
     @admin.display(description="When")
     def made(self, row: Erasure) -> SafeString | str:
         return adminkit.when(row.at)
+
+    @admin.display(description="By")
+    def shown_by(self, row: Erasure) -> str:
+        return row.by
 
     @admin.display(description="What went")
     def what(self, row: Erasure) -> str:
