@@ -13,6 +13,7 @@ from bench import (
     filling,
     ground,
     growth,
+    large_file,
     latency,
     pages,
     refreshing,
@@ -33,7 +34,11 @@ BENCHES = {
     "sending": sending.run,
     "refreshing": refreshing.run,
 }
-FIRST = {"csv": csv_import.run, "growth": growth.run}  # on an empty database
+FIRST = {
+    "csv": csv_import.run,
+    "file": large_file.run,
+    "growth": growth.run,
+}  # on an empty database
 
 
 def main() -> None:
