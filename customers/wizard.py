@@ -364,6 +364,7 @@ class ImportAdmin(ProductAdmin):
             "types": FieldType.choices,
             "errors": sorted(run.summary.get("errors", []), key=lambda group: -group["count"]),
             "repeated": run.summary.get("warnings", {}).get("repeated", {}).get("count", 0),
+            "rounded": run.summary.get("warnings", {}).get("rounded", {}).get("count", 0),
             "new": run.summary.get("customers", {}).get("new", {}).get("count", 0),
             "known_customers": run.summary.get("customers", {}).get("known", {}).get("count", 0),
             "number_choices": _NUMBER_CHOICES,

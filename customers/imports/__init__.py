@@ -8,6 +8,7 @@ found. The summary holds
     fields          {name: {"count", "type", "example"}}       values the file gives
     unknown_fields  {name: {"count", "suggestion"}}            names in the file that are no field
     warnings        {"repeated": {"count"},                    values given again further down
+                     "rounded": {"count"},                     CustomerIds like 1.23E+15
                      "erased": {"count"}}                      erased customers, left out
     undo            {"restored", "removed", "kept"}            customers, once it is undone
     errors          [{"code", "about", "message", "count", "lines"}]

@@ -39,8 +39,8 @@ class Ahead:
         self._work: Work | None = None
         self._next: tuple[Place, Future[Read]] | None = None
 
-    def read(self, place: Place, header: Header, work: Work, *, is_going_on: bool) -> Read:
-        """Return a chunk, and what `work` reads in it; begin to read the next if it is wanted.
+    def read(self, place: Place, header: Header, work: Work) -> Read:
+        """Return a chunk, and what `work` reads in it; begin to read the next.
 
         Work that goes by the same rules as before goes on with what it remembers.
         """
@@ -53,7 +53,7 @@ class Ahead:
             reading = self._threads.submit(_read, place, header, work)
         self._next = None
         chunk, said = reading.result()
-        if is_going_on and not chunk.is_last:
+        if not chunk.is_last:
             then = Place(place.file, chunk.next_offset, chunk.next_line)
             self._next = then, self._threads.submit(_read, then, header, work)
         return chunk, said

@@ -29,6 +29,7 @@ class Batch:
     lines: int = 0
     repeated: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
+    rounded: int = 0  # CustomerIds that a spreadsheet program has rounded, it seems
     examples: dict[str, str] = field(default_factory=dict)
     strange: dict[str, str] = field(default_factory=dict)  # a cell for each name that is no field
 
@@ -67,6 +68,7 @@ class Reader:
         batch = self.batch
         batch.problems = sorted(batch.problems + chunk.problems, key=lambda each: each.line)
         batch.repeated = self.given - batch.customers.count()
+        batch.rounded = len(self.customer_ids.rounded)
         batch.unknown.update(p.about for p in batch.problems if p.code == UNKNOWN)
         if self.runs:
             batch.examples.update(self.runs.examples)

@@ -21,6 +21,8 @@ UNKNOWN: Final = "unknown_field"
 REMEMBERED: Final = 50_000  # texts of a column whose meaning need not be found out again
 SUGGESTED: Final = 100  # unknown names for which a similar one is looked up
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_KEPT: Final = re.compile('="([^"]*)"').fullmatch
+_ROUNDED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?[Ee]\+[0-9]{1,3}").fullmatch
 # Most cells are just as their value is stored: to see that is faster than to read them. The letters
 # beyond ASCII are those of one character each, which need not be normalised.
 _PLAIN: Final = {
@@ -38,9 +40,15 @@ _QUOTED: Final = (FieldType.STRING, FieldType.DATETIME)
 
 
 def unescaped(cell: str) -> str:
-    """Return the cell without the apostrophe with which our files keep it from being a formula."""
-    is_escaped = cell.startswith("'") and cell[1:].startswith(_FORMULA)
-    return cell[1:] if is_escaped else cell
+    """Return the cell without what keeps spreadsheet programs from reading more than a text.
+
+    That is the apostrophe with which our files keep it from being a formula, and ="…", with
+    which others keep the zeros of a number.
+    """
+    if cell.startswith("'") and cell[1:].startswith(_FORMULA):
+        cell = cell[1:]
+    kept = _KEPT(cell)
+    return kept[1] if kept else cell
 
 
 def escaped(cell: str) -> str:
@@ -69,6 +77,7 @@ class CustomerIds(dict[str, str]):
 
     def __init__(self, strangers: Collection[str]) -> None:
         self.strangers = strangers
+        self.rounded: set[str] = set()  # those that a spreadsheet program has rounded, it seems
 
     def __missing__(self, cell: str) -> str:
         text = unescaped(cell.strip(fields.SPACES))
@@ -85,6 +94,8 @@ class CustomerIds(dict[str, str]):
         if customer_id in self.strangers:
             message = f"There is no customer with the customerId “{customer_id}”."
             raise CellError(Fault("unknown_customer", message))
+        if _ROUNDED(text):
+            self.rounded.add(customer_id)
         self[cell] = customer_id
         return customer_id
 
@@ -191,5 +202,22 @@ class Column(dict[str, str | None]):
         try:
             return self._read(text) if text else self.nothing
         except FieldValueError as error:
-            message = f"{self.name}: {error}" if self.name else str(error)
+            hint = _hint(error.code, text)
+            message = f"{self.name}: {error}{hint}" if self.name else str(error)
             raise CellError(Fault(error.code, message, self.name)) from error
+
+
+_UNITS: Final = re.compile(r"[^0-9]*[0-9][0-9.,'’\s]*(?:[-–]|\s*[^0-9\s]{1,4})?").fullmatch
+_SHORT_YEAR: Final = re.compile(r"[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2}").fullmatch
+_DAY_OF_EXCEL: Final = re.compile(r"[2-7][0-9]{4}(?:[.,][0-9]+)?").fullmatch
+
+
+def _hint(code: str, text: str) -> str:
+    """Say what a table should hold instead, where that can be guessed."""
+    if code == "not_a_number" and not text.startswith("=") and _UNITS(text):
+        return " Choose how numbers look, and leave currencies and units out."
+    if code == "not_a_datetime" and _DAY_OF_EXCEL(text):
+        return " If it is Excel’s number of a day, choose that for how dates look."
+    if code == "not_a_datetime" and _SHORT_YEAR(text):
+        return " Write the year with four digits."
+    return ""

@@ -33,6 +33,7 @@ _NUMBERS: Final[Mapping[str, tuple[str, dict[int, str | None]]]] = {
         {**dict.fromkeys(map(ord, " \u00a0\u2009\u202f")), ord(","): "."},
     ),
 }
+_MINUS: Final = "\u2212"  # as typesetters write it
 _TIME: Final = r"(?: +(?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2})?))?"
 _DATES: Final = {
     ISO: "",
@@ -164,10 +165,11 @@ def number_reader(style: str) -> Callable[[str], str]:
     """
     pattern, table = _NUMBERS[style]
     if not pattern:
-        return str
+        return lambda text: text.replace(_MINUS, "-", 1)
     matches = re.compile(pattern).fullmatch
 
     def read(text: str) -> str:
+        text = text.replace(_MINUS, "-", 1)
         if not matches(text):
             raise FieldValueError("not_a_number", f"“{text[:60]}” is not a number like {style}.")
         return text.translate(table)
@@ -235,7 +237,7 @@ def guess(cells: Iterable[str]) -> Guess:
 
     The style by which most can be read; of several the first, and the others are its doubts.
     """
-    texts = [cell.strip() for cell in cells]
+    texts = [cell.strip().replace(_MINUS, "-") for cell in cells]
     like_numbers = [text for text in texts if _LIKE_A_NUMBER(text)]
     numbers = {style: sum(map(_is_number(style), like_numbers)) for style in NUMBERS}
     dates = {style: sum(map(_is_date(style), texts)) for style in DATES if style != EXCEL}

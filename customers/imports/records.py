@@ -13,6 +13,11 @@ MAX_RECORD_BYTES: Final = 1 << 20
 MAX_RECORD_LINES: Final = 1_000
 MAX_COLUMNS: Final = 1_000
 MAX_RUN_LINE: Final = 10_000  # characters; longer lines are looked at one by one
+_TITLES: Final = 20  # lines above the names of the columns, as reports have them
+_INVISIBLE: Final = " \t\r\n\u00a0\u200b\u200e\u200f\u2060\ufeff"  # around the name of a column
+_HINT: Final = re.compile(
+    '"?sep=(?P<delimiter>[^"\r\n])"?\\s*', re.IGNORECASE
+).fullmatch  # Excel's own
 _AT_MOST: Final = 256  # lines that are looked at one by one before a run is tried for again
 _SHOWN: Final = 1_000  # characters of a cell that is far too long
 DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -90,11 +95,16 @@ def read_header(file: IO[bytes], wanted: Sequence[str], delimiter: str = "") -> 
     while not text.strip() and text:
         text = file.readline(MAX_RECORD_BYTES).decode("utf-8", "surrogateescape")
         line += 1
-        if text.lower().startswith("sep=") and len(text.rstrip("\n")) == 5:  # Excel's own hint
-            delimiter, text = delimiter or text[4], "\n"
+        if hint := _HINT(text):
+            delimiter, text = delimiter or hint["delimiter"], "\n"
     if not text:
-        raise FileError("The file is empty.")
+        raise FileError("The file is empty. Upload one whose first line names the columns.")
     columns, delimiter = _columns(text, wanted, delimiter)
+    if not _has(columns, wanted) and (below := _line_below(file, line, wanted, delimiter)):
+        raise FileError(
+            f"The names of the columns stand in line {below}, not in the first. Delete the lines "
+            "above it, and upload the file again."
+        )
     return Header(columns, delimiter, file.tell(), line + 1)
 
 
@@ -104,29 +114,55 @@ def plain(name: str) -> str:
 
 
 def _columns(text: str, wanted: Sequence[str], delimiter: str) -> tuple[list[str], str]:
-    candidates = {each: _cells(text, each) for each in ([delimiter] if delimiter else DELIMITERS)}
+    tried = [delimiter] if delimiter else [*DELIMITERS]
+    cut = {each: _cells(text, each) for each in tried}
+    candidates = {each: cells for each, cells in cut.items() if cells is not None}
+    if len(candidates) < len(tried) and not any(_has(each, wanted) for each in candidates.values()):
+        raise FileError(
+            "The first line has a quote that is never closed. Is this a CSV file, and does its "
+            "first line name the columns?"
+        )
 
     def fitness(each: str) -> tuple[bool, int]:
-        return any(plain(cell) in wanted for cell in candidates[each]), len(candidates[each])
+        return _has(candidates[each], wanted), len(candidates[each])
 
     delimiter = max(candidates, key=fitness)
-    columns = [cell.strip() for cell in candidates[delimiter]]
+    columns = [cell.strip(_INVISIBLE) for cell in candidates[delimiter]]
     while columns and not columns[-1]:
         columns.pop()
     _refuse_unclear(columns)
     return columns, delimiter
 
 
-def _cells(text: str, delimiter: str) -> list[str]:
+def _cells(text: str, delimiter: str) -> list[str] | None:
+    """Return the cells of a line; None if its quotes make no sense with this delimiter."""
     try:
         return next(csv.reader([text], delimiter=delimiter, strict=True), [])
-    except csv.Error as error:
-        raise FileError("The first line has a quote that is never closed.") from error
+    except csv.Error:
+        return None
+
+
+def _has(columns: Sequence[str], wanted: Sequence[str]) -> bool:
+    return any(plain(name) in wanted for name in columns)
+
+
+def _line_below(file: IO[bytes], line: int, wanted: Sequence[str], delimiter: str) -> int | None:
+    """Return the number of the line, not far below this one, that names a wanted column."""
+    start = file.tell()
+    for number in range(line + 1, line + _TITLES):
+        text = file.readline(MAX_RECORD_BYTES).decode("utf-8", "surrogateescape")
+        if any(_has(_cells(text, each) or [], wanted) for each in DELIMITERS):
+            return number
+    file.seek(start)
+    return None
 
 
 def _refuse_unclear(columns: Sequence[str]) -> None:
     if len(columns) > MAX_COLUMNS:
-        raise FileError(f"The file has {len(columns)} columns; {MAX_COLUMNS} are allowed.")
+        raise FileError(
+            f"The file has {len(columns)} columns; {MAX_COLUMNS} are allowed. Leave out those you "
+            "do not need, or write one value a line: customerId, fieldName, fieldValue."
+        )
     seen: dict[str, int] = {}
     for number, name in enumerate(columns, 1):
         if not name:
@@ -134,7 +170,9 @@ def _refuse_unclear(columns: Sequence[str]) -> None:
         if not name.isprintable():
             raise FileError(NO_TEXT)
         if name in seen:
-            raise FileError(f"Columns {seen[name]} and {number} are both called “{name}”.")
+            raise FileError(
+                f"Columns {seen[name]} and {number} are both called “{name}”. Rename one."
+            )
         seen[name] = number
 
 

@@ -30,6 +30,7 @@ from customers.models import (
 )
 
 SLICE: Final = 20.0  # seconds that one task works; the queue kills it after 60
+PATIENCE: Final = 10  # tenths of a second, for a task that is about to end
 ATTEMPTS: Final = 5  # at a chunk that others get in the way of
 _PASSING: Final = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
 
@@ -91,39 +92,66 @@ def start_again(
 def work(import_id: int, phase: Phase, prepare: Prepare) -> None:
     """Do what one task may do of a phase; called with a phase that is over, do nothing.
 
-    Of several tasks for one import all but one end at once.
+    Of several tasks for one import all but one end soon.
     """
-
     with ahead.reading() as chunks:
-
-        def step(deadline: float) -> bool:
-            return _step(import_id, phase, prepare, chunks, deadline)
-
-        work_by(import_id, phase, step)
+        work_by(import_id, phase, lambda: _step(import_id, phase, prepare, chunks))
 
 
-def work_by(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None:
-    """Take steps, each a transaction, until one says that it is the last for this task.
+def undo(import_id: int, take_back: Callable[[Import], bool]) -> None:
+    """Undo an import as far as one task of the queue may.
 
-    They are told when the task should end.
+    `take_back` is called in a transaction, with the import held and saved afterwards, until it
+    says that nothing is left for it.
     """
-    if not sql.try_lock(import_id):
+
+    @transaction.atomic
+    def step() -> bool:
+        run = Import.objects.select_for_update().filter(pk=import_id, state=UNDO.state).first()
+        if run is None:
+            return False
+        is_more = take_back(run)
+        run.save(update_fields=["format", "summary"])
+        return is_more
+
+    work_by(import_id, UNDO, step)
+
+
+def work_by(import_id: int, phase: Phase, step: Callable[[], bool]) -> None:
+    """Take steps, each a transaction, until one says that it was the last.
+
+    After a while the rest is left to another task. That one is queued once this one has let go of
+    the import; should this process die before, the queue gives its task to another.
+    """
+    if not _reserve(import_id):
         return
     try:
         with _rare_collection():
-            _work(import_id, phase, step)
+            is_more = _work(import_id, phase, step)
     finally:
         sql.unlock(import_id)
+    if is_more:
+        enqueue(Import.objects.get(pk=import_id), phase)
 
 
-def _work(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None:
+def _reserve(import_id: int) -> bool:
+    """Reserve an import for this process, if nobody else works on it, or is about to end."""
+    for _ in range(PATIENCE):
+        if sql.try_lock(import_id):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _work(import_id: int, phase: Phase, step: Callable[[], bool]) -> bool:
+    """Return whether there is more to do than one task may."""
     deadline = time.monotonic() + SLICE
     _begin_if_due(import_id, phase)
     failures = 0
-    is_going_on = True
-    while is_going_on:
+    is_more = True
+    while is_more:
         try:
-            is_going_on = step(deadline)
+            is_more = step()
             failures = 0
         except OperationalError as error:
             failures += 1
@@ -133,7 +161,10 @@ def _work(import_id: int, phase: Phase, step: Callable[[float], bool]) -> None:
         except Exception:
             logger.exception("import %s failed", import_id)
             _fail(import_id, phase)
-            return
+            return False
+        if time.monotonic() > deadline:
+            break
+    return is_more
 
 
 @transaction.atomic
@@ -144,25 +175,21 @@ def _begin_if_due(import_id: int, phase: Phase) -> None:
 
 
 @transaction.atomic
-def _step(import_id: int, phase: Phase, prepare: Prepare, chunks: Ahead, deadline: float) -> bool:
-    """Work on the next chunk; return whether this task should go on."""
+def _step(import_id: int, phase: Phase, prepare: Prepare, chunks: Ahead) -> bool:
+    """Work on the next chunk; return whether there are more."""
     run = Import.objects.select_for_update().filter(pk=import_id).first()
     if run is None or run.state != phase.state:
         return False
     todo = prepare(run)
     place = Place(str(run.file.name), run.offset, run.lines_done + 1)
-    is_late = time.monotonic() > deadline
-    chunk, said = chunks.read(place, header(run), todo, is_going_on=not is_late)
+    chunk, said = chunks.read(place, header(run), todo)
     reports.add(run, todo.handle(chunk, said))
     run.offset, run.lines_done = chunk.next_offset, chunk.next_line - 1
     if chunk.is_last:
         reports.add(run, todo.conclude())
         _end(run, phase)
     run.save()
-    is_late = time.monotonic() > deadline
-    if is_late and not chunk.is_last:
-        enqueue(run, phase)
-    return not (is_late or chunk.is_last)
+    return not chunk.is_last
 
 
 def header(run: Import) -> Header:

@@ -10,7 +10,6 @@ as they are, each is listed with the reason; `Import.summary["undo"]` counts
 import csv
 import io
 import json
-import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -66,26 +65,18 @@ def start(import_id: int) -> None:
 
 def undo(import_id: int) -> None:
     """Undo an import as far as one task of the queue may."""
-    running.work_by(import_id, UNDO, lambda deadline: _step(import_id, deadline))
+    running.undo(import_id, _take_back)
 
 
-@transaction.atomic
-def _step(import_id: int, deadline: float) -> bool:
-    """Take back what the next chunk wrote; return whether this task should go on."""
-    run = Import.objects.select_for_update().filter(pk=import_id, state=UNDO.state).first()
-    if run is None:
-        return False
+def _take_back(run: Import) -> bool:
+    """Take back what the next chunk wrote; return whether there may be more."""
     chunk = ImportTouched.objects.filter(source=run, restored_at=None).order_by("line").first()
     if chunk is None:
         end_if_over(run)
         return False
     _restore(run, sorted({*chunk.created, *chunk.updated}))
     ImportTouched.objects.filter(pk=chunk.pk).update(restored_at=Now())
-    run.save(update_fields=["summary"])
-    if time.monotonic() <= deadline:
-        return True
-    running.enqueue(run, UNDO)
-    return False
+    return True
 
 
 def _restore(run: Import, customer_ids: list[int]) -> None:

@@ -10,15 +10,34 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Final, cast
 
 MAX_BYTES: Final = 10 * 1024**3  # of a file, unpacked
 BLOCK: Final = 1 << 20
 
+MAX_RATIO: Final = 200  # of unpacked to packed, for what is larger than a browser would send
+FREE_BYTES: Final = 100 << 20  # unpacked, up to which the ratio does not matter
+
 NO_TEXT: Final = "This is not a text file. Save your table as CSV and upload that file."
 _EXCEL: Final = "This is an Excel workbook. Save it as “CSV UTF-8” and upload that file."
+_PACKED_TWICE: Final = "The file inside is packed once more. Unpack it, and upload the CSV itself."
+_OTHERS: Final[Mapping[bytes, str]] = {  # what files begin with
+    b"\xd0\xcf\x11\xe0": _EXCEL,
+    b"%PDF-": "This is a PDF. Export the table as CSV from where it came from, and upload that.",
+    b"Rar!": "RAR archives cannot be read. Upload the CSV file itself, or pack it as .zip.",
+    b"7z\xbc\xaf": "7z archives cannot be read. Upload the CSV file itself, or pack it as .zip.",
+    b"\xff\xfe\0\0": "This file is in UTF-32. Save it as “CSV UTF-8” and upload that file.",
+    b"\0\0\xfe\xff": "This file is in UTF-32. Save it as “CSV UTF-8” and upload that file.",
+    b"\x1f\x8b": _PACKED_TWICE,
+    b"PK\x03\x04": _PACKED_TWICE,
+    b"[{": "This is JSON, not a table. Save your table as CSV and upload that file.",
+    b"{": "This is JSON, not a table. Save your table as CSV and upload that file.",
+    b"PAR1": "This is a Parquet file. Export the table as CSV and upload that file.",
+}
+_IN_32_BITS: Final = re.compile(rb"[^\0]\0\0\0|\0\0\0[^\0]").match
+_PAGES: Final = (b"<!doctype", b"<html", b"<?xml")
 _BYTE_ORDER_MARKS: Final = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -122,27 +141,51 @@ def _texts(blocks: Iterator[bytes]) -> Iterator[str]:
 def _packing(file: IO[Any]) -> str:
     file.seek(0)
     start = file.read(8)
-    if start.startswith(b"\xd0\xcf\x11\xe0"):
-        raise FileError(_EXCEL)
     if start.startswith(b"\x1f\x8b"):
         return "gzip"
-    return "zip" if start.startswith(b"PK\x03\x04") else ""
+    return "zip" if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) else ""
 
 
 def _blocks(file: IO[Any], packing: str) -> Iterator[bytes]:
+    packed = file.seek(0, io.SEEK_END)
     file.seek(0)
     size = 0
     try:
         with _opened(file, packing) as plain:
             while block := plain.read(BLOCK):
+                if not size:
+                    _refuse_other(block)
                 size += len(block)
                 if size > MAX_BYTES:
                     raise FileError(f"The file is larger than {MAX_BYTES // 1024**3} GB.")
+                if packing and size > max(FREE_BYTES, MAX_RATIO * packed):
+                    raise FileError(
+                        f"The file unpacks to more than {MAX_RATIO} times its size, as no table "
+                        "does. Upload the CSV file itself."
+                    )
                 yield block
     except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise FileError("The file is damaged: it cannot be unpacked.") from error
+        raise FileError(
+            "The file is damaged: it cannot be unpacked to its end. Pack it again, or upload the "
+            "CSV file itself."
+        ) from error
     except (NotImplementedError, RuntimeError) as error:
-        raise FileError("The file is packed in a way we do not know, or has a password.") from error
+        raise FileError(
+            "The file is packed in a way we do not know, or has a password. Upload the CSV file "
+            "itself."
+        ) from error
+
+
+def _refuse_other(start: bytes) -> None:
+    """Refuse what begins like a file that is no table in text. Raises `FileError`."""
+    for mark, message in _OTHERS.items():
+        if start.startswith(mark):
+            raise FileError(message)
+    if start[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
+        raise FileError(
+            "This is a web page, not a table: perhaps you were asked to log in when you "
+            "downloaded it. Export the table as CSV and upload that file."
+        )
 
 
 @contextlib.contextmanager
@@ -161,9 +204,19 @@ def _only_member(archive: zipfile.ZipFile) -> str:
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
     if "[Content_Types].xml" in names:
         raise FileError(_EXCEL)
+    if "mimetype" in names or any(name.startswith("Index/") for name in names):
+        raise FileError(
+            "This is a spreadsheet of LibreOffice or Numbers. Save it as CSV in UTF-8, and upload "
+            "that file."
+        )
     files = [name for name in names if not name.startswith("__MACOSX/")]
-    if len(files) != 1:
-        raise FileError(f"The zip file contains {len(files)} files; it should contain one.")
+    if not files:
+        raise FileError("The zip file is empty. Upload the CSV file itself.")
+    if len(files) > 1:
+        raise FileError(
+            f"The zip file contains {len(files)} files; it should contain one. Upload them one by "
+            "one."
+        )
     return files[0]
 
 
@@ -208,6 +261,8 @@ def _sixteen_bits(start: bytes) -> str | None:
     """
     sample = start[:4096]
     even, odd = (sample[offset::2].count(0) / max(1, len(sample) // 2) for offset in (0, 1))
+    if _IN_32_BITS(sample):
+        raise FileError("This file is in UTF-32. Save it as “CSV UTF-8” and upload that file.")
     if max(even, odd) > 0.4 and min(even, odd) < 0.1:
         return "utf-16-be" if even > odd else "utf-16-le"
     if even + odd > 0.1:

@@ -132,7 +132,7 @@ def _tally(context: _Context, batch: Batch, said: Mapping[str, Given]) -> Tally:
         found={
             "fields": given,
             "unknown_fields": unknown,
-            "warnings": +Counter(repeated=batch.repeated),
+            "warnings": +Counter(repeated=batch.repeated, rounded=batch.rounded),
         },
         notes={
             "fields": {

@@ -8,7 +8,6 @@ values. `Import.summary["undo"]` counts
     {"events", "restored": customers who had them, "removed": customers, "kept": customers}
 """
 
-import time
 from collections import defaultdict
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +18,7 @@ from django.db.models.functions import Now
 from customers import changes, seen, survivors
 from customers.imports import running
 from customers.imports import undoing as of_values
-from customers.imports.running import UNDO, StateError
+from customers.imports.running import StateError
 from customers.models import Customer, Import, ImportTouched
 from events.erasure import EVERYTHING
 from events.models import Event, Inbox, Receipt, Source
@@ -67,31 +66,23 @@ def start(import_id: int) -> None:
 
 def undo(import_id: int) -> None:
     """Take events back as far as one task of the queue may."""
-    running.work_by(import_id, UNDO, lambda deadline: _step(import_id, deadline))
+    running.undo(import_id, _take_back)
 
 
-@transaction.atomic
-def _step(import_id: int, deadline: float) -> bool:
-    """Take back what is in the next range; return whether this task should go on."""
-    run = Import.objects.select_for_update().filter(pk=import_id, state=UNDO.state).first()
-    if run is None:
-        return False
+def _take_back(run: Import) -> bool:
+    """Take back what is in the next range; return whether there may be more."""
     low, newest = run.format[DONE_TO], history.latest_event_id()
     if low >= newest:
         ImportTouched.objects.filter(source=run).update(restored_at=Now())
         of_values.end_if_over(run)
         return False
     high = min(newest, low + RANGE)
-    _take_back(run, low, high)
+    _take_range(run, low, high)
     run.format = {**run.format, DONE_TO: high}
-    run.save(update_fields=["format", "summary"])
-    if time.monotonic() <= deadline:
-        return True
-    running.enqueue(run, UNDO)
-    return False
+    return True
 
 
-def _take_back(run: Import, low: int, high: int) -> None:
+def _take_range(run: Import, low: int, high: int) -> None:
     source = Source.objects.filter(key=run.options["source"]).first()
     rows = sql.select_imported(run.pk, source.pk, low, high) if source else []
     if not source or not rows:
