@@ -24,6 +24,8 @@ SLOWEST: Final = 10_000  # bytes a second
 SMALL: Final = 64 * 1024  # bytes that are read in one go
 IN_MEMORY: Final = 256 * 1024  # bytes of a body; more goes into a file
 READER_PATIENCE: Final = 60.0  # seconds in which a client must read a part of a long answer
+LAST_SECONDS: Final = 6.0  # for what is under way when a worker is told to stop
+LOOKS: Final = 5  # a tenth of a second apart, by which nothing is under way: then it stops
 _COLLECTING: Final = ("/v1/", "/beacon/", "/api/s/", "/hooks/")  # larger bodies are cut off
 
 logger = logging.getLogger(__name__)
@@ -35,10 +37,29 @@ class Gateway:
     def __init__(self, application: Callable[..., Iterable[bytes]], threads: int) -> None:
         self._application = application
         self._pool = ThreadPoolExecutor(threads, "django")
+        self._under_way = 0
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
         if scope.proto != "http":
             return
+        self._under_way += 1
+        try:
+            await self._answer(scope, proto)
+        finally:
+            self._under_way -= 1
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer what has come before the worker goes: the server itself would leave it."""
+        loop.run_until_complete(self._come_to_rest())
+
+    async def _come_to_rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline, quiet = loop.time() + LAST_SECONDS, 0
+        while quiet < LOOKS and loop.time() < deadline:
+            await asyncio.sleep(0.1)
+            quiet = 0 if self._under_way else quiet + 1
+
+    async def _answer(self, scope: Any, proto: Any) -> None:
         try:
             body, size = await _receive(scope, proto)
         except TimeoutError:
