@@ -24,6 +24,7 @@ from customers.models import Customer, DuplicateSearch, PossibleDuplicate
 SLICE: Final = 5.0  # seconds that one task works
 READ_AT_ONCE: Final = 5_000  # customers
 KEYS_AT_ONCE: Final = 500
+PAIRS_AT_ONCE: Final = 10_000  # a second or so; a task of the queue may take a minute
 MAX_BLOCK: Final = 50  # customers under one key; more have nothing in common
 MAX_LISTED: Final = 100_000  # pairs
 LOST_AFTER: Final = timedelta(hours=2)  # a search that has not ended is begun anew
@@ -119,14 +120,26 @@ def _hash(key: str) -> int:
 def _compare(search: DuplicateSearch) -> None:
     """Compare those who share one of the next keys."""
     assert search.after_key is not None  # noqa: S101 (for the type checker)
-    blocks = sql.select_blocks(search.after_key, KEYS_AT_ONCE, MAX_BLOCK)
+    found = sql.select_blocks(search.after_key, KEYS_AT_ONCE, MAX_BLOCK)
+    blocks = _first(found)
     pairs = {pair for _, ids in blocks for pair in combinations(sorted(ids), 2)}
     if pairs and PossibleDuplicate.objects.count() < MAX_LISTED:
         _list(sorted(pairs))
-    if len(blocks) < KEYS_AT_ONCE:
-        _finish(search)
-    else:
+    if blocks:
         search.after_key = blocks[-1][0]
+    if len(found) < KEYS_AT_ONCE and len(blocks) == len(found):
+        _finish(search)
+
+
+def _first(blocks: Sequence[tuple[int, Sequence[int]]]) -> list[tuple[int, Sequence[int]]]:
+    """Return the first of these, as many as one step may compare; one at least."""
+    taken, pairs = [], 0
+    for key, ids in blocks:
+        pairs += len(ids) * (len(ids) - 1) // 2
+        if taken and pairs > PAIRS_AT_ONCE:
+            break
+        taken.append((key, ids))
+    return taken
 
 
 def _finish(search: DuplicateSearch) -> None:

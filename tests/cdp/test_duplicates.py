@@ -86,6 +86,21 @@ def test_search_goes_on_slice_by_slice(make_customer, monkeypatch):
     assert duplicates.open_pairs().count() == 3
 
 
+def test_step_compares_no_more_than_it_may_and_loses_no_pair(make_customer, monkeypatch):
+    monkeypatch.setattr(duplicates, "PAIRS_AT_ONCE", 1)
+    for n in range(3):
+        for _ in range(3):
+            make_customer(fields={"email": f"a{n}@example.ch", "phone": f"079 123 45 0{n}"})
+    listed = []
+    monkeypatch.setattr(
+        duplicates,
+        "_list",
+        lambda pairs, do=duplicates._list: (listed.append(len(pairs)), do(pairs)),
+    )
+    assert len(find()) == 9
+    assert max(listed) == 3
+
+
 def test_many_with_one_address_are_no_duplicates(make_customer, monkeypatch):
     monkeypatch.setattr(duplicates, "MAX_BLOCK", 3)
     for number in range(4):
