@@ -133,7 +133,8 @@ def _compare(search: DuplicateSearch) -> None:
 
 def _first(blocks: Sequence[tuple[int, Sequence[int]]]) -> list[tuple[int, Sequence[int]]]:
     """Return the first of these, as many as one step may compare; one at least."""
-    taken, pairs = [], 0
+    taken: list[tuple[int, Sequence[int]]] = []
+    pairs = 0
     for key, ids in blocks:
         pairs += len(ids) * (len(ids) - 1) // 2
         if taken and pairs > PAIRS_AT_ONCE:
