@@ -49,9 +49,9 @@ class RulesSerializer(apikit.StrictSerializer):
 class CurrentRulesSerializer(RulesSerializer):
     """The rules that hold, and what they are by default."""
 
-    default = RulesSerializer(source="defaults")
-    changed_at = apikit.UtcDateTimeField(allow_null=True)
-    changed_by = serializers.CharField(allow_null=True)
+    default = RulesSerializer(source="defaults", read_only=True)
+    changed_at = apikit.UtcDateTimeField(allow_null=True, read_only=True)
+    changed_by = serializers.CharField(allow_null=True, read_only=True)
 
 
 class RulesChangeSerializer(apikit.StrictModelSerializer):
@@ -85,7 +85,7 @@ class IdentityRulesViewSet(viewsets.GenericViewSet[IdentityRules]):
 
         Who was joined or kept apart before stays so. In force within two seconds.
         """
-        given = RulesSerializer(data=request.data, partial=True)
+        given = CurrentRulesSerializer(data=request.data, partial=True)
         given.is_valid(raise_exception=True)
         try:
             identity_rules.change(given.validated_data, by=apikit.actor(request))
