@@ -4,11 +4,11 @@ import io
 
 import psycopg
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django_q.models import OrmQ
 
 from customers import imports
-from customers.imports import records, running, values
+from customers.imports import records, running, sql, values
 from customers.models import Customer, FieldChange, ImportState
 
 HEADER = "customerId,fieldName,fieldValue\n"
@@ -111,6 +111,23 @@ def test_task_leaves_the_rest_to_another_when_its_time_is_over(monkeypatch):
     assert len(progress) > 5
     assert progress == sorted(set(progress))
     assert result(run) == WHOLE
+
+
+def test_rest_is_queued_once_the_import_is_let_go_of(monkeypatch):
+    monkeypatch.setattr(running, "SLICE", 0)
+    held = []
+
+    def enqueue(run, phase):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s",
+                [sql.IMPORTS],
+            )
+            held.append(cursor.fetchone()[0])
+
+    monkeypatch.setattr(running, "enqueue", enqueue)
+    imports.apply(upload().pk)
+    assert held == [0]
 
 
 def test_stopped_import_goes_on_when_resumed(monkeypatch):
