@@ -120,7 +120,7 @@ def test_rest_is_queued_once_the_import_is_let_go_of(monkeypatch):
     def enqueue(run, phase):
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s",
+                "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND classid = %s",
                 [sql.IMPORTS],
             )
             held.append(cursor.fetchone()[0])
