@@ -78,7 +78,7 @@ class CustomerFieldViewSet(viewsets.ModelViewSet):
 
     def perform_destroy(self, instance: CustomerField) -> None:
         """Remove the field and the values that customers have of it."""
-        definitions.delete(instance, source=apikit.actor(self.request))
+        definitions.start_delete(instance, source=apikit.actor(self.request))
 
 
 class IdentifierSerializer(serializers.ModelSerializer):

@@ -1,5 +1,6 @@
 """Changing what customer fields there are, without leaving values that nobody can read."""
 
+import time
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from customers.models import Customer, CustomerField, FieldType
 from customers.sql import lists
 
 CHUNK = 5_000  # customers cleared in one transaction
+SLICE = 20  # seconds of work in one task; the queue has others to serve
 CHECKED = 50_000  # customers whose values are looked at before a type changes
 
 
@@ -72,13 +74,13 @@ def start_retype(field: CustomerField, new_type: str, *, source: str) -> None:
             indexing.ask()
 
 
-def convert(field_id: int, source: str) -> None:
+def convert(field_id: int, source: str, last_id: int = 0) -> None:
     """Convert the values of a field to its type, or clear them; a task of the queue.
 
-    Works in chunks that commit; it may run again.
+    Works in chunks that commit, and leaves the rest to another task in time; it may run again.
     """
     field = CustomerField.objects.filter(pk=field_id).first()
-    last_id = 0
+    until = time.monotonic() + SLICE
     while field and (ids := _next_ids(field.name, last_id)):
         with transaction.atomic():
             rows = Customer.objects.filter(pk__in=ids, fields__has_key=field.name)
@@ -86,6 +88,9 @@ def convert(field_id: int, source: str) -> None:
             values = {pk: {field.name: _converted(field, own[field.name])} for pk, own in held}
             fields.set_values(values, source=source)
         last_id = ids[-1]
+        if time.monotonic() > until:
+            async_task("customers.definitions.convert", field_id, source, last_id)
+            return
 
 
 def _converted(field: CustomerField, value: Any) -> Value:
@@ -101,6 +106,30 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def start_delete(field: CustomerField, *, source: str) -> bool:
+    """Remove a field with its values: at once if these are few, else by the queue; say which.
+
+    Until the queue is done with it, the field stands, and what is personal stays masked.
+    """
+    if len(_next_ids(field.name, 0)) < CHUNK:
+        delete(field, source=source)
+        return True
+    async_task("customers.definitions.delete_by_queue", field.pk, source)
+    return False
+
+
+def delete_by_queue(field_id: int, source: str, last_id: int = 0) -> None:
+    """Clear the values of a field, for as long as a task may; then remove it. May run again."""
+    field = CustomerField.objects.filter(pk=field_id).first()
+    if field is None:
+        return
+    after = _clear(field.name, source, last_id, time.monotonic() + SLICE)
+    if after is None:
+        delete(field, source=source)
+    else:
+        async_task("customers.definitions.delete_by_queue", field_id, source, after)
 
 
 def delete(field: CustomerField, *, source: str) -> None:
@@ -125,12 +154,15 @@ def _holders(name: str) -> models.QuerySet[Customer]:
     return Customer.objects.current().filter(fields__has_key=name)
 
 
-def _clear(name: str, source: str) -> None:
-    last_id = 0
+def _clear(name: str, source: str, last_id: int = 0, until: float = float("inf")) -> int | None:
+    """Clear values of customers after this one; return who came last if the time was over."""
     while ids := _next_ids(name, last_id):
         with transaction.atomic():
             fields.set_values({customer_id: {name: None} for customer_id in ids}, source=source)
         last_id = ids[-1]
+        if time.monotonic() > until:
+            return last_id
+    return None
 
 
 def _next_ids(name: str, after_id: int) -> list[int]:

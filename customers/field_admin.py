@@ -185,8 +185,14 @@ class CustomerFieldAdmin(ProductAdmin):
         uses = self.uses([field.name]).get(field.name, [])
         typed = request.POST.get("name", "")
         if request.method == "POST" and typed == field.name and not uses:
-            definitions.delete(field, source=adminkit.actor(request))
-            messages.success(request, f"The field “{field}” and its values are gone.")
+            if definitions.start_delete(field, source=adminkit.actor(request)):
+                messages.success(request, f"The field “{field}” and its values are gone.")
+            else:
+                messages.info(
+                    request,
+                    f"The values of “{field}” are being removed in the background; then the field "
+                    "leaves this list.",
+                )
             return adminkit.redirect(reverse("admin:customers_customerfield_changelist"))
         context = {
             "field": field,

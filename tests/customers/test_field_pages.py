@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.cache import cache
+from django_q.models import OrmQ
 
 from customers import definitions, usage
 from customers.models import Customer, CustomerField, FieldChange
@@ -111,3 +112,18 @@ def test_unknown_traits_are_offered_as_fields(staff, make_source):
     )
     text = staff.get("/admin/customers/customerfield/").content.decode()
     assert "add/?name=plan&amp;type=string" in text
+
+
+def test_field_that_many_have_is_deleted_by_the_queue(make_field, make_customer, monkeypatch):
+    monkeypatch.setattr(definitions, "CHUNK", 2)
+    monkeypatch.setattr(definitions, "SLICE", -1)  # a chunk a task
+    field = make_field("city")
+    for n in range(3):
+        make_customer(f"C-{n}", fields={"city": "Bern"})
+    assert not definitions.start_delete(field, source="Anna")
+    while OrmQ.objects.exists():
+        task = OrmQ.objects.earliest("id")
+        definitions.delete_by_queue(*task.args())
+        task.delete()
+    assert not CustomerField.objects.filter(name="city").exists()
+    assert not Customer.objects.filter(fields__has_key="city").exists()
