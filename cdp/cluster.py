@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from importlib import util
 from pathlib import Path
+from typing import IO
 
 from cdp import process
 
@@ -38,6 +39,12 @@ def log_path(data_dir: Path) -> Path:
     return data_dir / "postgresql.log"
 
 
+def open_log(data_dir: Path) -> IO[bytes]:
+    """Open that file to append to it. It may quote a line of data: nobody else may read it."""
+    log_path(data_dir).touch(mode=0o600)
+    return log_path(data_dir).open("ab")
+
+
 def socket_dir(data_dir: Path) -> Path:
     """Return the directory of the server's socket, the same for every caller."""
     # Not in $TMPDIR or $XDG_RUNTIME_DIR: a login and cron have different ones.
@@ -58,7 +65,7 @@ def create(data_dir: Path, who: process.Account | None, *, lasting: bool) -> Non
     argv = [str(program("initdb")), "-D", str(unfinished), "-U", OWNER, "--auth=trust"]
     argv += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     argv += ["--locale=C", "--no-instructions", *([] if lasting else ["--no-sync"])]
-    with log_path(data_dir).open("ab") as log:
+    with open_log(data_dir) as log:
         code = process.spawn(argv, out=log, env=environment(), run_as=who).wait()
     if code:
         raise EmbeddedError(f"initdb failed ({code}); the end of {log_path(data_dir)} says why.")

@@ -146,7 +146,7 @@ def launch(
     argv += ["-k", str(cluster.socket_dir(data_dir)), "-c", _mark(data_dir)]
     for name, value in tuning.settings(tuning.memory(), lasting=lasting).items():
         argv += ["-c", f"{name}={value}"]
-    with cluster.log_path(data_dir).open("ab") as log:
+    with cluster.open_log(data_dir) as log:
         return process.spawn(
             argv, out=log, env=cluster.environment(), run_as=who, death_signal=death_signal
         )

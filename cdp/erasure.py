@@ -120,6 +120,7 @@ def _log(erasure: Erasure) -> None:
     }
     path = settings.ERASURE_LOG
     try:
+        path.touch(mode=0o600)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.html import escape
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -85,7 +86,8 @@ def form_class(known: dict[str, CustomerField], *, is_new: bool) -> type[Custome
 
 
 def _control(field: CustomerField) -> forms.Field:
-    label, help_text = str(field), field.description
+    # The theme takes a help text for HTML.
+    label, help_text = str(field), escape(field.description)
     if field.type == FieldType.BOOLEAN:
         choices = [("", "–"), ("true", "Yes"), ("false", "No")]
         return forms.ChoiceField(

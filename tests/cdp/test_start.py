@@ -5,10 +5,11 @@ import socket
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection
 
-from cdp import tuning, web
+from cdp import secret_key, tuning, web
 
 GB = 1024**3
 
@@ -17,6 +18,12 @@ def ensure_admin():
     out = io.StringIO()
     call_command("ensure_admin", stdout=out)
     return out.getvalue().strip()
+
+
+def test_data_directory_that_cannot_be_is_refused_by_its_name(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ImproperlyConfigured, match=r"CDP_DATA_DIR cannot be used, .*/file"):
+        secret_key.stored(tmp_path / "file")
 
 
 @pytest.mark.django_db

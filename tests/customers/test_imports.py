@@ -101,6 +101,13 @@ def test_names_of_fields_may_hold_anything(make_customer, make_field):
     assert FieldChange.objects.get().changes == {'a\tb\\n"c': [None, "x"]}
 
 
+def test_kept_file_is_closed_to_others_on_the_machine(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "uploads"
+    upload("customerId\nC-1\n")
+    kept = list((tmp_path / "uploads").rglob("*"))
+    assert [path.stat().st_mode & 0o077 for path in kept] == [0, 0]
+
+
 def test_file_that_the_disk_has_no_room_for_leaves_no_piece_behind(settings, tmp_path, monkeypatch):
     def chunks(file, chunk_size=None):
         yield b"customerId,"

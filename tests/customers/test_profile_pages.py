@@ -163,7 +163,8 @@ def test_profile_sums_purchases_less_refunds_in_our_currency(staff, make_custome
 
 def test_profile_shows_hostile_values_as_text(staff, make_customer, make_event, make_field):
     nasty = "<script>alert(1)</script>"
-    make_field("name", label=nasty)
+    make_field("name", label=nasty, description=nasty)
+    make_field("agrees", kind="boolean", group=nasty, description=nasty)
     customer = make_customer(nasty, fields={"name": nasty})
     make_event(nasty, customer, properties={nasty: nasty, "name": nasty})
     for path in ("", "change/", "timeline/"):
