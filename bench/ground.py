@@ -1,12 +1,14 @@
 """What every row stands on: a database of its own with generated customers, and fair timing."""
 
 import contextlib
+import math
 import os
+import random
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +19,9 @@ EVENT_NAMES = [
     *("Email Delivered", "Email Link Clicked", "Logged In", "Search Performed", "Order Refunded"),
     *(f"Custom {n}" for n in range(1, 31)),
 ]
+
+
+SIGMA = 1.68  # of log-normal activity: a fifth of the customers do four fifths of what is done
 
 
 class Row(NamedTuple):
@@ -124,6 +129,7 @@ def make_events(customers: int, events: int, *, first: int = 1) -> None:
             {
                 "first": first,
                 "customers": customers,
+                "sigma": SIGMA,
                 "events": events,
                 "kinds": len(EVENT_NAMES),
                 "name": first_name - 1,
@@ -178,14 +184,25 @@ EVENTS = """
                               'path', '/p/' || n %% 997)
     FROM (
         SELECT n,
-               -- the square of a uniform number: a few customers are very active
-               %(first)s + floor(power(random(), 2) * %(customers)s)::bigint AS customer_id,
+               -- log-normal activity: who does an event, its size having been taken into account
+               %(first)s + floor(
+                   erfc((%(sigma)s + random_normal()) / sqrt(2)) / 2 * %(customers)s
+               )::bigint AS customer_id,
                least(%(kinds)s, floor(power(%(kinds)s::float, random()))::int) AS name_id,
                now() - random() * interval '400 days' AS at
         FROM generate_series(1, %(events)s) n
     ) AS generated
     ORDER BY at
 """
+
+
+def who(chance: random.Random, customers: int) -> int:
+    """The id of a customer who does something, of so many: those who were active are, as before.
+
+    Of log-normal activity, what is done has a log-normal distribution among customers that is
+    shifted by its variance; the most active have the lowest ids.
+    """
+    return 1 + int(math.erfc((SIGMA + chance.gauss(0, 1)) / math.sqrt(2)) / 2 * customers)
 
 
 class Spent(NamedTuple):
@@ -200,12 +217,16 @@ class Spent(NamedTuple):
         return self.client + self.server
 
 
-def spent(work: Callable[[], object]) -> Spent:
-    """Measure work on this thread's connection. Workers of a parallel plan are not counted."""
-    server, client, wall = _server_seconds(), _client_seconds(), time.perf_counter()
+def spent(work: Callable[[], object], *, in_threads: bool = False) -> Spent:
+    """Measure work on this thread's connection, or on those of all threads, which must be open.
+
+    Workers of a parallel plan are not counted.
+    """
+    backends = _all_backends() if in_threads else [_backend()]
+    server, client, wall = _server_seconds(backends), _client_seconds(), time.perf_counter()
     work()
     wall = time.perf_counter() - wall
-    return Spent(wall, _client_seconds() - client, _server_seconds() - server)
+    return Spent(wall, _client_seconds() - client, _server_seconds(backends) - server)
 
 
 def _client_seconds() -> float:
@@ -213,15 +234,25 @@ def _client_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _server_seconds() -> float:
-    """The CPU seconds of our backend; the embedded server runs on this machine."""
+def _backend() -> int:
     from django.db import connection
 
     connection.ensure_connection()
-    stat = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat")
-    if not stat.exists():
-        return 0.0
-    return int(stat.read_text().split()[0]) / 1e9
+    return int(connection.connection.info.backend_pid)
+
+
+def _all_backends() -> list[int]:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        return [pid for (pid,) in cursor.fetchall()]
+
+
+def _server_seconds(backends: Iterable[int]) -> float:
+    """The CPU seconds of backends; the embedded server runs on this machine."""
+    stats = [Path(f"/proc/{pid}/schedstat") for pid in backends]
+    return sum(int(stat.read_text().split()[0]) / 1e9 for stat in stats if stat.exists())
 
 
 def times(work: Callable[[], object], runs: int = 5) -> float:

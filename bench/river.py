@@ -6,6 +6,7 @@ Alone: python -m bench store river
 import json
 import random
 import statistics
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ _chance = random.Random(42)
 
 def event(customers: int) -> dict[str, object]:
     """A track call as a browser's SDK sends it, of one of so many customers."""
-    chosen = 1 + int(_chance.random() ** 2 * customers)
+    chosen = ground.who(_chance, customers)
     name = ground.EVENT_NAMES[int(40 ** _chance.random()) - 1]
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     properties: dict[str, object] = {"category": "shoes", "path": f"/p/{chosen % 997}"}
@@ -64,7 +65,7 @@ def store(size: Size) -> Iterator[Row]:
     from cdp import pipeline
     from cdp.management.commands import run_pipeline
 
-    run_pipeline.collect_rarely()
+    run_pipeline.prepare()
     _plain_table()
     ours, copies = [], []
     for _ in range(3 if size.is_small else 9):
@@ -128,6 +129,7 @@ def _forget_changes() -> None:
 
 def run(size: Size) -> Iterator[Row]:
     """Inbox to memberships and outbox, by one pipeline, with many segments and some triggers."""
+    from cdp import lanes, pipeline
     from cdp.management.commands import run_pipeline
     from segments.models import Membership, MembershipChange
 
@@ -136,20 +138,19 @@ def run(size: Size) -> Iterator[Row]:
         typical.fill()
     save_triggers(10)
     _forget_changes()
-    rounds = 2 if size.is_small else 10
-    command = run_pipeline.Command()
-    run_pipeline.collect_rarely()
-
-    def go() -> None:
-        while command.run_stages():
-            pass
-
-    receive(BATCH, size.customers)
-    go()
-    before = MembershipChange.objects.count()
-    receive(rounds * BATCH, size.customers)
-    cost = ground.spent(go)
-    events = rounds * BATCH
+    events = (2 if size.is_small else 30) * BATCH
+    run_pipeline.prepare()
+    running = lanes.Lanes(pipeline.LANES)
+    running.start()
+    try:
+        receive(BATCH, size.customers)  # warm
+        _flow()
+        before = MembershipChange.objects.count()
+        receive(events, size.customers)
+        cost = ground.spent(_flow, in_threads=True)
+    finally:
+        running.stop()
+        running.wait()
     churn = (MembershipChange.objects.count() - before) / events
     micros = 1e6 / events
     yield Row(
@@ -161,6 +162,17 @@ def run(size: Size) -> Iterator[Row]:
         events / cost.wall / 1_700,
         "≥ 5,000 events/s",
     )
+
+
+def _flow() -> None:
+    """Wake the pipeline, and wait until it has nothing left to do."""
+    from customers.models import Change
+    from events.models import Inbox
+    from events.sql import queue
+
+    queue.notify()
+    while Inbox.objects.exists() or Change.objects.exists():
+        time.sleep(0.02)
 
 
 def save_triggers(count: int) -> None:

@@ -105,7 +105,7 @@ def rule(number: int) -> dict[str, object]:
             )
     return {
         "all": [
-            ORDER | {"op": "at_least", "value": 2},
+            ORDER | {"op": "at_least", "value": 2 + number // 8},
             {"not": some | {"op": "at_least", "value": 2}},
         ]
     }

@@ -24,12 +24,15 @@ _BEAT_SECONDS = 1.0
 _beaten_at: dict[str, float] = {}
 
 
-def beat(name: str) -> None:
-    """Note that a part works; call it as often as you like, it writes once a second at most."""
+def beat(name: str, at: datetime | None = None) -> None:
+    """Note that a part works, or did at an instant; it writes once a second at most.
+
+    Call it as often as you like.
+    """
     if time.monotonic() - _beaten_at.get(name, -_BEAT_SECONDS) < _BEAT_SECONDS:
         return
     Heartbeat.objects.bulk_create(
-        [Heartbeat(name=name, at=datetime.now(UTC))],
+        [Heartbeat(name=name, at=at or datetime.now(UTC))],
         update_conflicts=True,
         unique_fields=["name"],
         update_fields=["at"],

@@ -3,15 +3,19 @@
 This is the only module that knows every app. Each stage takes one batch from a queue table,
 works in one transaction, and returns how many rows it took, so that zero means "nothing left".
 A stage that fails rolls back whole; its rows are still queued.
+
+The stages stand in two lanes, which run side by side: while one waits for the database, the other
+works. Between them lies the queue of changes.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
 
 from activation import outbox, stays
-from cdp import exports, undoing
+from cdp import exports, undoing, upkeep
 from customers import changes, clock, search
 from events import holders, inbox
 from events.mail import recipients
@@ -70,6 +74,12 @@ def expire(limit: int) -> int:
     return 0
 
 
+def care() -> None:
+    """Look after retries that are due and tasks that have died, and do what the clock asks for."""
+    outbox.wake_due(clock.now())
+    upkeep.now_and_then(clock.now())
+
+
 class Stage(NamedTuple):
     """A step of the river, and what to do with a row that fails it alone."""
 
@@ -79,12 +89,31 @@ class Stage(NamedTuple):
     batch: int = BATCH
 
 
-STAGES = (
-    Stage("ingest", ingest, inbox.set_aside),
-    Stage("tick", tick),
-    Stage("refresh", refresh, changes.set_aside, CHANGES),
-    Stage("stay", stay),
-    Stage("fill", fill, filling.set_aside),
-    Stage("undo", undo, batch=1_000),
-    Stage("expire", expire),
+class Lane(NamedTuple):
+    """Stages that run one after the other, over and over, beside those of the other lanes."""
+
+    name: str
+    channel: str  # of the database, on which it hears that there is something to do
+    stages: tuple[Stage, ...]
+    next_due: Callable[[], datetime | None] = lambda: None  # when it has to look by itself
+    each_second: Callable[[], None] = lambda: None
+
+
+LANES = (
+    Lane("arrivals", "cdp_inbox", (Stage("ingest", ingest, inbox.set_aside),)),
+    Lane(
+        "consequences",
+        "cdp",
+        (
+            Stage("tick", tick),
+            Stage("refresh", refresh, changes.set_aside, CHANGES),
+            Stage("stay", stay),
+            Stage("fill", fill, filling.set_aside),
+            Stage("undo", undo, batch=1_000),
+            Stage("expire", expire),
+        ),
+        memberships.next_due,
+        care,
+    ),
 )
+STAGES = tuple(stage for lane in LANES for stage in lane.stages)

@@ -44,6 +44,7 @@ def absorb(absorptions: Sequence[Absorbed], weak: Weak = nobody) -> None:
     """
     now = _final(absorptions)
     pairs = sorted(now.items())
+    records.lock_persons(sorted({*now, *now.values()}))
     _move_identifiers(absorptions, pairs)
     _merge_profiles(now, weak())
     identities.move_field_changes(pairs)

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 from django.db import Error
 
-from customers import changes
 from events import cleaning, limits, mail, mapping, payload, quarantine, store
 from events.cleaning import Envelope, Message, RefusedError
 from events.mail import recipients, reports
@@ -39,7 +38,7 @@ def _wake() -> None:
     Within the request's own, that would cost nine tenths of what the disk can do.
     """
     try:
-        changes.wake()
+        queue.notify()
     except Error:
         # The request is stored and must be answered so; the pipeline looks every second.
         logger.warning("the pipeline could not be woken", exc_info=True)

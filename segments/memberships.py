@@ -42,14 +42,16 @@ def refresh(facts: Sequence[Fact]) -> list[Transition]:
     """Bring the segments that depend on these facts up to date, for the customers they are about.
 
     Returns who entered and who left. Whatever the facts, membership afterwards equals a full
-    evaluation at the instant of the call, for every customer and segment that they touch. Call it
-    inside a transaction; it locks the customers in order of id.
+    evaluation at the instant of the call, for every customer and segment that they touch; what
+    others write meanwhile may count or not, and is told by facts of its own. Call it inside a
+    transaction: until that ends no other refresh runs, and nobody of these customers is merged.
     """
     if not facts:
         return []
-    sql.lock_evaluation(exclusive=False)
+    sql.lock_refresh()
     undone = merges.undone(facts)
-    survivor_of = survivors.lock({fact.customer_id for fact in facts} | undone.keys())
+    survivor_of = survivors.hold({fact.customer_id for fact in facts} | undone.keys())
+    survivor_of |= merges.unfollowed({*survivor_of.values()})
     now = database_clock.now()
     merges.follow(survivor_of, undone, now)
     told: dict[int, list[Fact]] = defaultdict(list)

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection, transaction
 
 EVALUATORS = 0x5E6  # advisory lock: shared by refreshes, exclusive for a fill or an edited rule
+REFRESHES = 0x5E7  # advisory lock: one refresh at a time
 
 
 def lock_evaluation(*, exclusive: bool) -> None:
@@ -18,6 +19,18 @@ def lock_evaluation(*, exclusive: bool) -> None:
     function = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(%s)", [EVALUATORS])
+
+
+def lock_refresh() -> None:
+    """Keep other refreshes away, and fills and edits of rules, until the transaction ends.
+
+    Of two refreshes for the same customer, the one that read first might write last.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s), pg_advisory_xact_lock_shared(%s)",
+            [REFRESHES, EVALUATORS],
+        )
 
 
 @contextlib.contextmanager

@@ -23,9 +23,9 @@ def clock_timestamp() -> Any:
 
 
 def lock_customers(customer_ids: Sequence[int]) -> list[tuple[int, int | None]]:
-    """Lock these customers against other evaluators, in order of id; return (id, merged into).
+    """Lock these customers against other writers, in order of id; return (id, merged into).
 
-    Writers of events and identifiers, which only refer to a customer, are not held up.
+    Who only refers to a customer, or evaluates segments, is not held up.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -39,6 +39,36 @@ def lock_customers(customer_ids: Sequence[int]) -> list[tuple[int, int | None]]:
             [arrays.of_numbers(customer_ids)],
         )
         return cursor.fetchall()
+
+
+def hold_customers(customer_ids: Sequence[int]) -> list[tuple[int, int | None]]:
+    """Keep these customers from being merged, separated or erased; return (id, merged into).
+
+    Whoever writes what they do and have is not held up. Holds them in order of id.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.id, c.merged_into_id
+            FROM customers_customer c
+            JOIN unnest(%s::bigint[]) AS wanted (id) ON wanted.id = c.id
+            ORDER BY c.id
+            FOR KEY SHARE OF c
+            """,
+            [arrays.of_numbers(customer_ids)],
+        )
+        return cursor.fetchall()
+
+
+def lock_persons(customer_ids: Sequence[int]) -> None:
+    """Lock customers who are about to become one, or two, also against who `hold_customers`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM customers_customer WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE
+            """,
+            [arrays.of_numbers(customer_ids)],
+        )
 
 
 class Written(NamedTuple):

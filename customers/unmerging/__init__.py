@@ -70,7 +70,7 @@ def undo(merge: Merge, by: str) -> Split:
     identities.hold_identities(exclusive=True)
     merge = Merge.objects.get(pk=merge.pk)
     planned = plan_undo(merge)
-    records.lock_profiles(sorted({planned.kept_id, *planned.members}))
+    records.lock_persons(sorted({planned.kept_id, *planned.members}))
     split = _carry_out(plan_undo(merge), by)
     Merge.objects.filter(pk=merge.pk).update(undone_at=sql.now(), undone_by=by)
     return split
@@ -83,7 +83,7 @@ def detach(customer_id: int, key: Key, by: str) -> Split:
     """
     identities.hold_identities(exclusive=True)
     kept_id = _current(customer_id).pk
-    records.lock_profiles([kept_id])
+    records.lock_persons([kept_id])
     split = _carry_out(plan_detach(kept_id, key), by)
     now = sql.now()
     Merge.objects.create(

@@ -30,10 +30,16 @@ def insert_inbox(source_id: int, call: str, body: bytes, received_at: datetime |
                 VALUES (%s, %s, %s, coalesce(%s, statement_timestamp()))
                 RETURNING id
             )
-            SELECT pg_notify('cdp', '') FROM stored
+            SELECT pg_notify('cdp_inbox', '') FROM stored
             """,
             [source_id, call, body, received_at],
         )
+
+
+def notify() -> None:
+    """Notify who takes requests in, once the transaction commits."""
+    with connection.cursor() as cursor:
+        cursor.execute("NOTIFY cdp_inbox")
 
 
 def take_inbox(limit: int, max_bytes: int) -> list[Any]:

@@ -1,6 +1,6 @@
 """Memberships and their history follow customers who become one, or two again; nobody is told."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +19,14 @@ def undone(facts: Iterable[Fact]) -> dict[int, int]:
         if fact.name.startswith(UNMERGED)
         and (separated := fact.name.removeprefix(UNMERGED)) != str(fact.customer_id)
     }
+
+
+def unfollowed(survivors: Collection[int]) -> dict[int, int]:
+    """Return who was merged into these, and has memberships or a history of their own yet.
+
+    Their events are the survivor's already, who must not enter where they have been all along.
+    """
+    return dict(sql.select_unfollowed(sorted(survivors)))
 
 
 def follow(survivor_of: Mapping[int, int], undone: Mapping[int, int], now: datetime) -> None:

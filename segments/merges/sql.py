@@ -6,6 +6,25 @@ from typing import Any
 
 from django.db import connection
 
+from customers import arrays
+
+
+def select_unfollowed(survivors: Sequence[int]) -> list[tuple[int, int]]:
+    """Return (customer, who that is now) of those merged into these whose rows are still theirs."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT c.id, c.merged_into_id
+            FROM customers_customer c
+            WHERE c.merged_into_id = ANY(%s::bigint[]) AND (
+                EXISTS (SELECT FROM segments_membership m WHERE m.customer_id = c.id)
+                OR EXISTS (SELECT FROM segments_membershipchange h WHERE h.customer_id = c.id)
+            )
+            """,
+            [arrays.of_numbers(survivors)],
+        )
+        return cursor.fetchall()
+
 
 def carry_history(absorbed: Sequence[int], survivors: Sequence[int]) -> None:
     """Give the history of merged customers to their survivors; it remembers whose it was."""

@@ -11,8 +11,8 @@ from django.db import Error, connection
 
 from activation import carriers, dispatch, outbox, retries, webhook
 from activation.sql import causes, sending, waking
-from cdp import pipeline
-from customers import changes, clock
+from cdp import lanes, pipeline
+from customers import changes
 from events import inbox
 from segments import memberships
 from tests.crash.mutants import BREAK
@@ -45,6 +45,7 @@ def hurry():
     dispatch.LEASE = timedelta(seconds=0.6)
     dispatch.LINGER, dispatch.LOOK_EVERY = 0.0, 0.01
     dispatch.QUIET_AFTER, dispatch.STOP_AFTER = 2.0, 4.0
+    lanes.PAUSE_SECONDS = lanes.REST_SECONDS = lanes.CARE_SECONDS = 0.02
 
 
 def after(module, name, die):
@@ -86,18 +87,27 @@ def run_pipeline(die):
     after(causes, "insert_deliveries", die)
     after(waking, "ask_to_wake", die)
     after(outbox, "enqueue", die)
-    stages = [stage._replace(work=getattr(pipeline, stage.name)) for stage in pipeline.STAGES]
-    while True:
-        try:
-            moved = sum(stage.work(20) for stage in stages)
-            outbox.wake_due(clock.now())
-        except Error:
-            connection.close()
-            moved = 0
-        if moved:
-            die()
-        else:
-            time.sleep(0.01)
+    running = lanes.Lanes([lane._replace(stages=stages(lane, die)) for lane in pipeline.LANES])
+    running.start()
+    running.wait()
+
+
+def stages(lane, die):
+    """The stages of a lane as the mutants left them, in small batches; each may be the last."""
+
+    def mortal(work):
+        def passed(limit):
+            moved = work(limit)
+            if moved:
+                die()
+            return moved
+
+        return passed
+
+    return [
+        stage._replace(work=mortal(getattr(pipeline, stage.name)), batch=20)
+        for stage in lane.stages
+    ]
 
 
 def run_sender(die):

@@ -69,7 +69,7 @@ def test_untouched_segments_are_not_evaluated(
     event = make_event("Page Viewed")
     fact = Fact(event.customer_id, "event:Page Viewed", event.id)
     refresh(fact)  # reads the new segments
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert refresh(fact) == []
 
 
@@ -79,7 +79,7 @@ def test_the_number_of_segments_does_not_change_the_number_of_queries(
     event = make_event()
     fact = Fact(event.customer_id, "event:Order Completed", event.id)
     make_segment(ORDERED | {"op": "at_least", "value": 2})
-    with django_assert_max_num_queries(12) as few:
+    with django_assert_max_num_queries(13) as few:
         refresh(fact)
     for n in range(3, 9):
         make_segment(ORDERED | {"op": "at_least", "value": n})
@@ -144,6 +144,21 @@ def test_a_merge_carries_the_membership_and_nobody_enters(
     ann = make_customer("ann")
     refresh(Fact(visitor.pk, "event:Page Viewed"))
     assert merge(visitor, ann) == []
+    assert [m.customer_id for m in Membership.objects.all()] == [ann.pk]
+    assert history(ann) == [(True, "event", 1)]
+
+
+def test_whose_events_came_by_a_merge_does_not_enter_before_it_is_followed(
+    at, make_segment, make_event, make_customer
+):
+    """A fact of the survivor may be evaluated before the one that tells of the merge."""
+    make_segment(VISITED)
+    visitor = make_event("Page Viewed").customer
+    ann = make_customer("ann")
+    refresh(Fact(visitor.pk, "event:Page Viewed"))
+    identities.join(ann, visitor, by="Anna")
+    assert refresh(Fact(ann.pk, "event:Page Viewed")) == []
+    assert refresh(*changes.claim(100)) == []
     assert [m.customer_id for m in Membership.objects.all()] == [ann.pk]
     assert history(ann) == [(True, "event", 1)]
 
