@@ -275,7 +275,7 @@ def test_cost_does_not_grow_with_people(django_assert_num_queries):
 def test_cost_does_not_grow_with_merges(django_assert_num_queries):
     for start, end in ((0, 3), (3, 300)):
         resolve(*(f"a{n}" for n in range(start, end)), *(f"u{n}" for n in range(start, end)))
-        with django_assert_num_queries(20):
+        with django_assert_num_queries(21):
             resolve(*(f"u{n} a{n}" for n in range(start, end)))
 
 
