@@ -8,6 +8,7 @@ from typing import Any, Final
 
 REFUND: Final = "Order Refunded"
 MAX_DIGITS: Final = 30  # before and after the point: more is no amount of money
+_TOTALS: Final = ("revenue", "total", "value")  # the first number of them counts
 _EXACTLY: Final = Context(prec=500)  # Decimal's own rounds after 28 digits
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,60}\.?[0-9]{0,60}|\.[0-9]{1,60})")
 
@@ -17,8 +18,10 @@ def amount(name: str, properties: Mapping[str, Any]) -> Decimal | None:
 
     A text that is a plain decimal number counts. A refund is negative whatever its sign was.
     """
-    named = (number(properties.get(key)) for key in ("revenue", "total", "value"))
-    found = next((value for value in named if value is not None), None)
+    found = None
+    for key in _TOTALS:
+        if key in properties and (found := number(properties[key])) is not None:
+            break
     if found is None:
         found = _of_products(properties.get("products"))
     if found is None or not _is_money(found):

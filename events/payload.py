@@ -108,6 +108,8 @@ def _has_long_number(body: bytes) -> bool:
     shape = body.translate(_SHAPE)
     if _DIGITS in shape and _LONG_NUMBER.search(shape):
         return True
+    if b"0e000" not in shape and b"0e-000" not in shape:
+        return False
     return any(
         shape[max(0, found.start() - len(_DIGITS) - 1) : found.start()]
         .rstrip(b"0")

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from cdp import health, lanes, pipeline
+from cdp import health, lanes, pipeline, process
 
 
 class Command(BaseCommand):
@@ -41,6 +41,7 @@ def prepare() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     sys.setswitchinterval(SWITCH_SECONDS)
+    process.keep_memory()
 
 
 SWITCH_SECONDS = 0.001
