@@ -8,6 +8,7 @@ pipeline's sign of life is that of the lane that was silent for longest.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -37,6 +38,7 @@ class Lanes:
         self._threads = [
             threading.Thread(target=self._run, args=(lane,), name=lane.name) for lane in lanes
         ]
+        self._refusals: Counter[str] = Counter()  # rounds in a row in which a batch was refused
         self._cared_at: dict[str, float] = {}
         self._has_died = False
 
@@ -83,12 +85,22 @@ class Lanes:
             self._stopping.wait(FAULT_SECONDS)
 
     def _run_stages(self, lane: Lane) -> int:
-        moved = 0
+        """Run each stage on one batch; return the number of rows moved.
+
+        A stage that the database refuses is no life: with a full disk, /readyz must say so.
+        """
+        moved, refused = 0, 0
         for stage in lane.stages:
             if self._stopping.is_set():
-                break
-            moved += run(stage)
-            self._lives.note(lane)
+                return moved
+            done = run(stage)
+            refused += done is None
+            moved += 1 if done is None else done
+            if not (refused or self._refusals[lane.name]):
+                self._lives.note(lane)
+        self._refusals[lane.name] = self._refusals[lane.name] + 1 if refused else 0
+        if self._refusals[lane.name] > 1:  # the first may be a deadlock, which is over
+            self._stopping.wait(PAUSE_SECONDS)
         if time.monotonic() - self._cared_at.get(lane.name, -CARE_SECONDS) >= CARE_SECONDS:
             lane.each_second()
             self._cared_at[lane.name] = time.monotonic()
@@ -113,21 +125,24 @@ class _Lives:
 
 def run_dry(lanes: Sequence[Lane]) -> None:
     """Run all stages in turn, in this thread, until nothing is left; what fails is raised."""
-    while sum([run(stage) for lane in lanes for stage in lane.stages]):
+    while sum(run(stage) != 0 for lane in lanes for stage in lane.stages):
         pass
     for lane in lanes:
         lane.each_second()
 
 
-def run(stage: Stage) -> int:
-    """Run a stage on one batch. One bad row holds nobody up: it is found and set aside."""
+def run(stage: Stage) -> int | None:
+    """Run a stage on one batch; None if the database refused it for now, and it is to be retried.
+
+    One bad row holds nobody up: it is found and set aside.
+    """
     try:
         return stage.work(stage.batch)
     except OperationalError as error:
         if connection.connection is None or connection.connection.broken:
             raise
         logger.warning("%s will be tried again: %s", stage.name, error)
-        return 1
+        return None
     except Exception:
         logger.exception("a batch of %s failed; its rows run one by one", stage.name)
         return one_by_one(stage)

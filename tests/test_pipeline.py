@@ -5,12 +5,9 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError
 
 from activation.models import Delivery, Destination, Trigger
-from cdp import health, pipeline
-from cdp.management.commands import run_pipeline
-from cdp.models import Heartbeat
+from cdp import pipeline
 from customers import clock
 from customers.models import Change, Customer, CustomerField
 from events.models import Event, Inbox
@@ -161,30 +158,6 @@ def test_a_row_that_fails_alone_holds_up_nobody(send, big_spenders, monkeypatch)
     assert [m.customer.external_id for m in Membership.objects.all()] == ["ann"]
     errors = set(Change.objects.values_list("customer_id", "error"))
     assert errors == {(bad, "ValueError: cannot be evaluated")}
-
-
-def test_pipeline_that_the_database_refuses_does_not_count_as_working(db, monkeypatch):
-    """As with a full disk: it goes on with what it can, and /readyz must not call that well."""
-    monkeypatch.setattr(run_pipeline, "PAUSE_SECONDS", 0)
-    refused, others = [], []
-    refusing = pipeline.Stage("ingest", lambda limit: refuse(refused, limit))
-    other = pipeline.Stage("tick", lambda limit: others.append(limit) or 0)
-    monkeypatch.setattr(pipeline, "STAGES", (refusing, other))
-    command = run_pipeline.Command()
-    health.forget("pipeline")
-    command.run_stages()
-    command.run_stages()
-    assert (len(refused), len(others), command.refusals) == (2, 2, 2)
-    assert not Heartbeat.objects.filter(name="pipeline").exists()
-    monkeypatch.setattr(pipeline, "STAGES", (other,))
-    command.run_stages()
-    assert command.refusals == 0
-    assert Heartbeat.objects.filter(name="pipeline").exists()
-
-
-def refuse(calls, limit):
-    calls.append(limit)
-    raise OperationalError("could not extend file: No space left on device")
 
 
 def ingest():

@@ -7,11 +7,11 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 
 from activation.models import Delivery, Destination, Trigger
-from cdp import lanes, pipeline
+from cdp import health, lanes, pipeline
 from cdp.models import Heartbeat
 from cdp.pipeline import Lane, Stage
 from customers import fields, merging, survivors
@@ -174,6 +174,32 @@ def test_pipeline_shows_the_last_sign_of_life_of_a_lane_that_hangs(run):
         assert rounds.get().at <= hung_at
     finally:
         end.set()
+
+
+def test_lane_that_the_database_refuses_does_not_count_as_working(run, monkeypatch):
+    """As with a full disk: it goes on with what it can, and /readyz must not call that well."""
+    monkeypatch.setattr(lanes, "PAUSE_SECONDS", 0)
+    refused, others = [], []
+
+    def refuse(limit):
+        connection.ensure_connection()
+        refused.append(limit)
+        raise OperationalError("could not extend file: No space left on device")
+
+    def other(limit):
+        others.append(limit)
+        return 0
+
+    health.forget("pipeline")
+    running = run(
+        Lane("refusing", "cdp_test_one", (Stage("refused", refuse), Stage("other", other)))
+    )
+    wait_for(lambda: len(refused) > 2 and len(others) > 2)
+    running.stop()
+    running.wait()
+    assert not Heartbeat.objects.filter(name="pipeline").exists()
+    run(Lane("sound", "cdp_test_one", (Stage("other", other),)))
+    wait_for(Heartbeat.objects.filter(name="pipeline").exists)
 
 
 def test_lane_that_dies_ends_all_so_that_they_are_started_again(run):
