@@ -98,6 +98,7 @@ def _read(search: DuplicateSearch) -> None:
     if found:
         search.after_id = max(found)
     else:
+        sql.analyze_keys()
         search.after_key = _LEAST
 
 
