@@ -82,7 +82,9 @@ def preview(request: HttpRequest) -> HttpResponse:
     given = request.POST
     may_all = request.user.has_perm(destinations.ADMIN_RIGHT)
     form = DestinationForm(given, may_all=may_all)
-    form.is_valid()  # a name may be missing
+    faults = [texts[0] for name, texts in form.errors.items() if name not in ("name", "key")]
+    if faults:  # a name may be missing; what is wrong in the form is not among its clean data
+        return render(request, "admin/activation/preview.html", {"problem": faults[0]})
     draft = Destination(kind=given.get("kind") or WEBHOOK)
     context: dict[str, Any] = {"may_see_customers": True}
     try:

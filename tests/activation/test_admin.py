@@ -216,6 +216,14 @@ def test_address_that_cannot_work_is_refused_with_a_reason(staff, url, problem):
     assert not Destination.objects.exists()
 
 
+def test_preview_names_the_fault_of_a_text_that_is_complete_but_for_it(staff, make_customer):
+    make_customer()
+    form = {"name": "Tool", "key": "tool", "url": "https://tool.example/hook", "body": "template"}
+    for text, shown in (("{{ id | jsn }}", "Did you mean"), ('{"a": 1}', "tool.example")):
+        answer = staff.post(f"{DESTINATIONS}preview/", form | {"template": text})
+        assert shown in text_of(answer)
+
+
 def test_edit_keeps_secret_and_key(staff, make_destination):
     destination = make_destination()
     form = {"name": "New", "key": "other", "url": "https://new.example/"}
