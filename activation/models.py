@@ -328,6 +328,9 @@ class Delivery(models.Model):
                 name="delivery_dead",
             ),
             models.Index(fields=["trigger", "id"], name="delivery_by_trigger"),
+            models.Index(
+                fields=["reason", "id"], condition=~Q(reason=""), name="delivery_by_reason"
+            ),
         ]
 
     def __str__(self) -> str:
