@@ -70,7 +70,7 @@ def _event(rule, person, now, zone):
         and all(_passes(f, e, now, zone) for f in rule.get("where", []))
     ]
     measure, prop = rule.get("measure", "count"), rule.get("property")
-    op, wanted = rule.get("op", "at_least"), rule.get("value", 1)
+    op, wanted = (rule["op"], rule.get("value")) if "op" in rule else ("at_least", 1)
     if (
         measure in ("sum", "average")
         and prop == "amount"
