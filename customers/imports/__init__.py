@@ -29,6 +29,7 @@ from customers.imports.undoing import is_possible as is_undoable
 from customers.imports.undoing import kept_file, undo
 from customers.imports.undoing import start as start_undo
 from customers.imports.uploads import FileError, codec
+from customers.imports.waking import wake_idle
 from customers.models import Import, ImportKind, ImportState
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "start_undo",
     "stop",
     "undo",
+    "wake_idle",
     "without_examples",
 ]
 

@@ -22,6 +22,31 @@ def unlock(import_id: int) -> None:
         cursor.execute("SELECT pg_advisory_unlock(%s, %s::int)", [IMPORTS, import_id])
 
 
+def select_idle(states: Sequence[str]) -> dict[int, str]:
+    """Return the ids of imports in these states that no process has reserved, with a version.
+
+    The version differs after each step.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT run.id, run.xmin::text
+            FROM customers_import AS run
+            WHERE run.state = ANY(%s)
+              AND NOT EXISTS (
+                  SELECT FROM pg_locks AS held
+                  JOIN pg_database AS here ON here.oid = held.database
+                  WHERE held.locktype = 'advisory'
+                    AND held.classid = %s
+                    AND held.objid = run.id
+                    AND here.datname = current_database()
+              )
+            """,
+            [[*states], IMPORTS],
+        )
+        return dict(cursor.fetchall())
+
+
 def select_owners(customer_ids: Sequence[str]) -> dict[str, int]:
     """Return the id of the customer by each of these CustomerIds that is known.
 

@@ -130,6 +130,33 @@ def test_rest_is_queued_once_the_import_is_let_go_of(monkeypatch):
     assert held == [0]
 
 
+def test_import_whose_worker_was_killed_is_given_to_another(monkeypatch):
+    monkeypatch.setattr(running, "SLICE", 0)
+    run = upload()
+    imports.start_apply(run.pk)
+    OrmQ.objects.all().delete()  # a worker has it
+    imports.wake_idle()
+    assert not OrmQ.objects.exists(), "it stands here for the first time"
+    imports.apply(run.pk)
+    OrmQ.objects.all().delete()
+    imports.wake_idle()
+    assert not OrmQ.objects.exists(), "it has moved"
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s::int)", [sql.IMPORTS, run.pk])
+        imports.wake_idle()
+        imports.wake_idle()
+        assert not OrmQ.objects.exists(), "somebody works on it"
+        other.execute("SELECT pg_advisory_unlock_all()")
+    imports.wake_idle()
+    imports.wake_idle()
+    imports.wake_idle()
+    assert OrmQ.objects.count() == 1
+    run_queue()
+    assert result(run) == WHOLE
+    imports.wake_idle()
+    assert not OrmQ.objects.exists()
+
+
 def test_stopped_import_goes_on_when_resumed(monkeypatch):
     monkeypatch.setattr(running, "SLICE", 0)
     run = upload()
