@@ -120,9 +120,10 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
 class HasScope(permissions.BasePermission):
     """A key needs the scope of the view's `resource`; staff need Django's permission for it.
 
-    A view names its `resource` (one of RESOURCES) and, for staff, its `model`. An action that
-    only reads in spite of its method stands in `reading_actions`; one that also shows things of
-    other resources names them in `also_reads`.
+    A view names its `resource` (one of RESOURCES) and, for staff, its `model`; where writing means
+    to change something else, also what it is `part_of`. An action that only reads in spite of its
+    method stands in `reading_actions`; one that also shows things of other resources names them in
+    `also_reads`.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -138,11 +139,12 @@ class HasScope(permissions.BasePermission):
         if not (user and user.is_authenticated and user.is_staff and user.is_active):
             return False
         model = view.model
-        right = (
-            "view"
-            if reads
-            else {"POST": "add", "DELETE": "delete"}.get(str(request.method), "change")
-        )
+        if reads:
+            right = "view"
+        elif hasattr(view, "part_of"):
+            model, right = view.part_of, "change"
+        else:
+            right = {"POST": "add", "DELETE": "delete"}.get(str(request.method), "change")
         return user.has_perm(f"{model._meta.app_label}.{right}_{model._meta.model_name}")
 
 

@@ -17,6 +17,7 @@ from customers.models import (
     Consent,
     ConsentChange,
     ConsentPurpose,
+    Customer,
     Suppression,
     SuppressionRemoval,
 )
@@ -123,6 +124,7 @@ class ConsentViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Consent]):
 
     resource = "consents"
     model = Consent
+    part_of = Customer
     queryset = Consent.objects.all()
     serializer_class = ConsentSerializer
     filterset_class = ConsentFilters

@@ -160,6 +160,17 @@ def test_preview_and_writes_answer_masked_too(person):
     )
 
 
+@pytest.mark.parametrize(("role", "status"), [("Viewer", 403), ("Marketer", 201)])
+def test_roles_that_change_customers_record_decisions_over_the_api_too(
+    person, member, role, status
+):
+    decision = {"customer": person["customer"], "purpose": "mail", "granted": False}
+    client = member(role)
+    assert client.get("/api/consents/").status_code == 200
+    answer = client.post("/api/consents/", decision, content_type="application/json")
+    assert answer.status_code == status
+
+
 def test_mask_sent_back_is_no_value(person, api):
     status, answer = api.patch(
         f"/api/customers/{person['customer']}/", {"fields": {"firstName": masking.MASK}}
