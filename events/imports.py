@@ -301,9 +301,12 @@ class _Reader:
         return event
 
     def _in_words_of_the_file(self, error: RefusedError, texts: Sequence[str]) -> RefusedError:
-        """Say of a time that cannot be read how the file writes dates, if not as we do."""
+        """Say of a time that cannot be read how the file writes dates, if not as we do.
+
+        Another error is returned, as by `in_words_of`.
+        """
         if error.code != "bad_time":
-            return error
+            return RefusedError(error.code, str(error))
         given = [texts[at] for at, own in self._layout.members.items() if own == "timestamp"]
         fault = in_words_of(self._options, given[0], FieldValueError("not_a_datetime", str(error)))
         return RefusedError(error.code, str(fault))

@@ -197,9 +197,13 @@ def date_reader(style: str) -> Callable[[str], str]:
 
 
 def in_words_of(options: Options, text: str, error: FieldValueError) -> FieldValueError:
-    """Say of what is no date how dates are written in this file, if not as by us."""
+    """Say of what is no date how dates are written in this file, if not as by us.
+
+    What is returned is another error, for `from`: one that were its own cause would keep all that
+    is read at the time in memory.
+    """
     if error.code != "not_a_datetime" or options.dates == ISO:
-        return error
+        return FieldValueError(error.code, str(error))
     like = "a number of days, as in Excel" if options.dates == EXCEL else f"like {options.dates}"
     return FieldValueError(error.code, f"“{text[:60]}” is not a date {like}.")
 

@@ -8,7 +8,7 @@ from typing import IO, Final, NamedTuple
 
 from customers.imports.uploads import NO_TEXT, FileError
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES: Final = 4 << 20
 MAX_RECORD_BYTES: Final = 1 << 20
 MAX_RECORD_LINES: Final = 1_000
 MAX_COLUMNS: Final = 1_000

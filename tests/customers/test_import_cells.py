@@ -1,6 +1,7 @@
 """Cells of a file mean what the same text means over the API."""
 
 import csv
+import gc
 import io
 
 from hypothesis import example, given
@@ -41,6 +42,17 @@ def through_a_file(kind, cell):
         return batch.problems[0].code
     value = said(batch)["ann"].get("it")
     return value and exact.loads(value)
+
+
+def test_what_was_refused_is_let_go_of():
+    """A refusal that is its own cause would keep the whole chunk until garbage is collected."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert through_a_file("number", "oops") == "not_a_number"
+        assert not [each for each in gc.get_objects() if isinstance(each, FieldValueError)]
+    finally:
+        gc.enable()
 
 
 def over_the_api(kind, text):
