@@ -222,6 +222,7 @@ def test_last_words_of_a_page_are_sent_while_it_closes(page, site):
     wait_for(page, lambda: site.accepted)
     page.evaluate("cdp.track('Goodbye'); location.href = 'about:blank'")
     wait_for(page, lambda: "Goodbye" in site.names())
+    page.wait_for_url("about:blank")  # a browser that is closed on its way may hang
 
 
 def test_visitor_is_known_by_the_cookie_when_storage_was_cleared_and_on_subdomains(page, site):
