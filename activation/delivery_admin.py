@@ -16,77 +16,15 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from activation import delivery_pages, outbox
-from activation.models import Delivery, Reason, State, Trigger
+from activation.delivery_list import DeliveryChangeList, ReasonFilter, StateFilter, TestFilter
+from activation.models import Delivery, Trigger
 from customers import adminkit, clock, formats, identity
 from customers.adminkit import (
     Button,
     Empty,
     ReadOnlyAdmin,
-    UncountedPaginator,
 )
 from customers.models import Identifier
-
-
-class StateFilter(admin.SimpleListFilter):
-    """Where a delivery stands now."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state.value, str(state.label)) for state in State]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[Delivery]
-    ) -> QuerySet[Delivery] | None:
-        state = self.value()
-        if state not in State.values:
-            return None
-        chosen = Delivery.objects.in_state(State(state), clock.now())
-        return queryset.filter(pk__in=chosen.values("pk"))
-
-
-class ReasonFilter(admin.SimpleListFilter):
-    """Why something was not sent, or waits."""
-
-    title = "reason why not"
-    parameter_name = "reason"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(reason.value, str(reason.label)) for reason in Reason]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[Delivery]
-    ) -> QuerySet[Delivery] | None:
-        return queryset.filter(reason=self.value()) if self.value() in Reason.values else None
-
-
-class TestFilter(admin.SimpleListFilter):
-    """What was sent because something happened, or only to try."""
-
-    title = "kind"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("real", "Without tests"), ("test", "Tests only")]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[Delivery]
-    ) -> QuerySet[Delivery] | None:
-        if self.value() not in ("real", "test"):
-            return None
-        return queryset.filter(is_test=self.value() == "test")
-
-
-class DeliveryChangeList(ChangeList):
-    """A row opens the delivery's page; each has its customer and its last attempt."""
-
-    def url_for_result(self, result: Any) -> str:
-        return delivery_pages.delivery_url(result)
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        self.result_list = delivery_pages.with_details(request, list(self.result_list))
 
 
 @admin.register(Delivery)
@@ -107,7 +45,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
     search_help_text = "CustomerId"
     ordering = ("-id",)
     sortable_by = ()
-    paginator = UncountedPaginator
     actions = ("send_again",)
     empty = Empty(
         "outbox",
@@ -129,7 +66,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
             return queryset, False
         key = identity.normalise(identity.CUSTOMER_ID, search_term)
         known = Identifier.objects.filter(kind=identity.CUSTOMER_ID, value=key)
-        return queryset.filter(customer_id__in=known.values("customer_id")), False
+        # Known to the planner, who else reads the whole log backwards.
+        return queryset.filter(
+            customer_id__in=[*known.values_list("customer_id", flat=True)]
+        ), False
 
     def header_buttons(self, request: HttpRequest) -> list[Button]:
         if not _may_send_again(request):

@@ -100,7 +100,7 @@ def all_failed_again(request: HttpRequest, trigger: Trigger | None) -> HttpRespo
     return adminkit.page(
         request,
         "admin/activation/again.html",
-        {"trigger": trigger, "count": failed.count(), "back": back},
+        {"trigger": trigger, "count": adminkit.at_most(failed), "back": back},
         title="Send all failed again",
         model=Delivery,
     )

@@ -124,7 +124,7 @@ def show(request: HttpRequest, destination: Destination, more: dict[str, bool]) 
         "is_held": destination.held_until is not None and destination.held_until > now,
         "trouble": destinations.trouble(destination, now),
         "triggers": destination.triggers.select_related("segment"),
-        "waiting": waiting.count(),
+        "waiting": adminkit.at_most(waiting),
         **more,
     }
     return adminkit.page(

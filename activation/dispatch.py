@@ -14,15 +14,16 @@ from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.db import transaction
 
-from activation import carriers, destinations, flights, gates, retries, wakeups, wording
+from activation import cancelling, carriers, destinations, flights, gates, retries, wakeups, wording
 from activation.carriers import Answer, Carrier, Message, Part
 from activation.flights import Flight, Landed, Leased
+from activation.gates import Verdict
 from activation.messages import Wish
-from activation.models import Destination
+from activation.models import Destination, Reason
 from activation.sql import sending, waking
 from activation.wording import Worded
 from customers import clock
@@ -39,6 +40,8 @@ STOP_AFTER = 40.0
 SLOW = 1.0
 LINGER = 2.0  # how long it waits for more when nothing is due: a new task takes longer to start
 LOOK_EVERY = 0.05
+OFF = Verdict(Reason.SWITCHED_OFF)
+LOOK_BACK_EVERY = 5.0  # for what has become due with a time further back
 REMEMBERED = 1.0  # seconds for which triggers and destinations need not be read again
 
 logger = logging.getLogger(__name__)
@@ -85,9 +88,12 @@ class Dispatcher:
         self._destinations: dict[int, Destination] = {}
         self._clock = (clock.now(), time.monotonic())
         self._takes = 0
+        self._due_from: dict[int, datetime] = {}  # before that nothing was due, by destination
+        self._looked_at = 0.0
         self._read_at: dict[int, float] = {}
         self._wishes: dict[int, Wish | None] = {}
         self._wishes_at = 0.0
+        self._cancelling: dict[int, UUID] = {}
 
     def _now(self, monotonic: float | None = None) -> datetime:
         """The database's clock, without asking it each time."""
@@ -126,6 +132,9 @@ class Dispatcher:
             return False
         now = self._now()
         self._takes += 1
+        if time.monotonic() - self._looked_at > LOOK_BACK_EVERY:
+            self._due_from, self._looked_at = {}, time.monotonic()
+        newest_first = self._takes % NEWEST_EVERY == 0
         rows = sending.lease_due(
             uuid4(),
             now,
@@ -134,9 +143,12 @@ class Dispatcher:
             each=wakeups.EACH,
             to_open=retries.FAILURES_TO_OPEN,
             paces=self._paces,
-            newest_first=self._takes % NEWEST_EVERY == 0,
+            due_from=self._due_from,
+            newest_first=newest_first,
         )
         due = [Leased(*row) for row in rows]
+        if not newest_first:
+            self._due_from |= flights.due_from(due)
         self._read({one.destination_id for one in due})
         for flight in self._flights(self._passed(due, now)):
             destination = self._destinations[flight.destination_id]
@@ -163,21 +175,19 @@ class Dispatcher:
     def _passed(self, due: Sequence[Leased], now: datetime) -> list[Leased]:
         """Keep back what may not be sent now, or not any more; return the rest."""
         wishes = self._fussy({one.trigger_id for one in due})
-        asked = [
-            (wishes[one.trigger_id], one.customer_id) for one in due if one.trigger_id in wishes
-        ]
-        if not asked:
+        asked = [one for one in due if one.trigger_id in wishes]
+        verdicts = gates.weigh([(wishes[one.trigger_id], one.customer_id) for one in asked], now)
+        kept = {one: v for one, v in zip(asked, verdicts, strict=True) if v.reason}
+        off = self._cancelling
+        kept |= {one: OFF for one in due if one.trigger_id in off and one.id <= off[one.trigger_id]}
+        if not kept:
             return [*due]
-        verdicts = iter(gates.weigh(asked, now))
-        verdict_of = {one: next(verdicts) for one in due if one.trigger_id in wishes}
-        kept = {one: verdict for one, verdict in verdict_of.items() if verdict.reason}
-        if kept:
-            sending.keep_back(
-                [
-                    (one.id, one.token, one.is_fresh, v.reason, v.note, v.wait_until)
-                    for one, v in kept.items()
-                ]
-            )
+        sending.keep_back(
+            [
+                (one.id, one.token, one.is_fresh, v.reason, v.note, v.wait_until)
+                for one, v in kept.items()
+            ]
+        )
         return [one for one in due if one not in kept]
 
     def _fussy(self, trigger_ids: set[int]) -> dict[int, Wish]:
@@ -185,6 +195,7 @@ class Dispatcher:
         now = time.monotonic()
         if now - self._wishes_at > REMEMBERED:
             self._wishes, self._wishes_at = {}, now
+            self._cancelling = cancelling.under_way()
         if unknown := trigger_ids - self._wishes.keys():
             self._wishes |= dict.fromkeys(unknown) | gates.wishes(unknown)
         found = {pk: self._wishes[pk] for pk in trigger_ids}

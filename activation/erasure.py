@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from activation.models import Attempt, Delivery, Turn
+from activation.models import Turn
+from activation.sql import pruning
 
 
 def forget(customer_ids: Collection[int]) -> None:
@@ -10,6 +11,5 @@ def forget(customer_ids: Collection[int]) -> None:
 
     Call it inside a transaction that holds them.
     """
-    Attempt.objects.filter(delivery__customer_id__in=customer_ids).delete()
-    Delivery.objects.filter(customer_id__in=customer_ids).delete()
+    pruning.delete_deliveries_of(customer_ids)
     Turn.objects.filter(customer_id__in=customer_ids).delete()

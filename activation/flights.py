@@ -12,6 +12,7 @@ from activation.models import AS_IT_IS
 from activation.retries import Verdict
 
 SECONDS = 0.2  # after which a flight begins no further request
+LATE = timedelta(seconds=5)  # what is due may be committed later by so much
 MOST = 32  # messages of a flight, unless a single request holds more
 
 
@@ -28,6 +29,7 @@ class Leased(NamedTuple):
     sent: str
     is_fresh: bool
     token: UUID
+    due_at: datetime
 
     @property
     def words(self) -> str:
@@ -72,6 +74,18 @@ def _requests(leased: Sequence[Leased], size: int) -> Iterator[tuple[Leased, ...
     for most, ones in by_size.items():
         for start in range(0, len(ones), most):
             yield tuple(ones[start : start + most])
+
+
+def due_from(due: Sequence[Leased]) -> dict[int, datetime]:
+    """Return by destination since when the messages are due that are due longest, and a little.
+
+    What is sent already stands in the index in front of them, until a vacuum can remove it: while
+    somebody dumps the database that may be very much.
+    """
+    first: dict[int, datetime] = {}
+    for one in due:
+        first[one.destination_id] = min(first.get(one.destination_id, one.due_at), one.due_at)
+    return {pk: due_at - LATE for pk, due_at in first.items()}
 
 
 def next_pace(pace: int, flight: Flight, landed: Sequence[Landed], size: int) -> int:

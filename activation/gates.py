@@ -63,10 +63,11 @@ def wishes(trigger_ids: Collection[int]) -> dict[int, Wish]:
     """Return those of these triggers that may keep a message back."""
     found = Trigger.objects.filter(pk__in=trigger_ids).select_related("segment", "destination")
     asked = {trigger.pk: wish_of(trigger) for trigger in found}
-    return {pk: wish for pk, wish in asked.items() if _is_fussy(wish)}
+    return {pk: wish for pk, wish in asked.items() if is_fussy(wish)}
 
 
-def _is_fussy(wish: Wish) -> bool:
+def is_fussy(wish: Wish) -> bool:
+    """Whether consent, suppression or quiet hours may keep a message of a trigger back."""
     return bool(wish.purpose or wish.quiet_from or _channels(wish))
 
 

@@ -3,7 +3,7 @@
 import secrets
 import time
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.core.validators import validate_slug
@@ -213,6 +213,14 @@ def first_id_at(moment: datetime) -> uuid.UUID:
     return uuid.UUID(int=number | 0b10 << 62)
 
 
+_APART = timedelta(hours=1)
+
+
+def _bounded(moment: datetime) -> datetime:
+    """Return an instant that an id can tell."""
+    return max(datetime(1970, 1, 2, tzinfo=UTC), min(moment, datetime(9999, 1, 1, tzinfo=UTC)))
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def waiting(self) -> Self:
         return self.filter(delivered_at=None, dead_at=None, cancelled_at=None)
@@ -224,8 +232,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Leave out what was only a test."""
         return self.filter(is_test=False)
 
-    def since(self, moment: datetime) -> Self:
-        return self.filter(id__gte=first_id_at(moment))
+    def made(self, since: datetime | None = None, until: datetime | None = None) -> Self:
+        """Those made in a time. An id begins with it, but for a long transaction or other clock."""
+        found = self
+        if since is not None:
+            begin = first_id_at(_bounded(since) - _APART)
+            found = found.filter(created_at__gte=since, id__gte=begin)
+        if until is not None:
+            end = first_id_at(_bounded(until) + _APART)
+            found = found.filter(created_at__lt=until, id__lt=end)
+        return found
 
     def with_state(self, now: datetime) -> Self:
         """Add `state`, one of `State`, as it is at this instant."""
@@ -248,14 +264,16 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         )
 
     def in_state(self, state: str, now: datetime) -> Self:
-        """Those in one state; the finished ones are told apart by columns alone."""
+        """Those in one state; by what indexes know as far as possible."""
+        found = self.with_state(now)
         if state == State.DELIVERED:
-            return self.filter(delivered_at__isnull=False).with_state(now)
+            return found.filter(delivered_at__isnull=False)
         if state == State.DEAD:
-            return self.filter(dead_at__isnull=False).with_state(now)
+            return found.filter(dead_at__isnull=False)
         if state == State.CANCELLED:
-            return self.filter(cancelled_at__isnull=False).with_state(now)
-        return self.waiting().with_state(now).filter(state=state)
+            return found.filter(cancelled_at__isnull=False)
+        waiting = found.waiting().filter(state=state)
+        return waiting.filter(leased_until__gt=now) if state == State.SENDING else waiting
 
 
 class Delivery(models.Model):
@@ -318,16 +336,31 @@ class Delivery(models.Model):
                 name="delivery_due",
             ),
             models.Index(
-                fields=["destination"],
+                fields=["destination", "leased_until"],
                 condition=Q(leased_until__isnull=False),
-                name="delivery_leased",
-            ),
-            models.Index(
-                fields=["destination", "trigger"],
-                condition=Q(dead_at__isnull=False),
-                name="delivery_dead",
+                name="delivery_on_its_way",
             ),
             models.Index(fields=["trigger", "id"], name="delivery_by_trigger"),
+            models.Index(fields=["destination", "id"], name="delivery_by_destination"),
+            # Few in a long log: the newest of them are found, and counted, without the others.
+            models.Index(
+                fields=["id", "trigger", "destination"],
+                condition=Q(delivered_at=None, dead_at=None, cancelled_at=None),
+                name="delivery_waiting",
+            ),
+            models.Index(
+                fields=["id", "trigger", "destination"],
+                condition=Q(dead_at__isnull=False),
+                name="delivery_failed",
+            ),
+            models.Index(
+                fields=["id", "trigger", "destination"],
+                condition=Q(cancelled_at__isnull=False),
+                name="delivery_cancelled",
+            ),
+            models.Index(
+                fields=["trigger", "id"], condition=Q(is_test=True), name="delivery_tests"
+            ),
             models.Index(
                 fields=["reason", "id"], condition=~Q(reason=""), name="delivery_by_reason"
             ),
@@ -372,6 +405,25 @@ class Turn(models.Model):
         return f"{self.trigger_id} for {self.customer_id} at {self.at:%F %T}"
 
 
+class Tally(models.Model):
+    """How many messages of a trigger were delivered, or failed for good, in an hour; no tests.
+
+    Kept with every change of a delivery, so that nobody counts the log.
+    """
+
+    pk = models.CompositePrimaryKey("trigger_id", "hour")
+    trigger_id = models.BigIntegerField()
+    hour = models.DateTimeField()
+    delivered = models.IntegerField()
+    failed = models.IntegerField()
+
+    class Meta:
+        verbose_name_plural = "tallies"
+
+    def __str__(self) -> str:
+        return f"{self.delivered} by {self.trigger_id} at {self.hour:%F %T}"
+
+
 class Backlog(models.Model):
     """A trigger still has to send for members who were there before it was switched on.
 
@@ -387,6 +439,16 @@ class Backlog(models.Model):
 
     def __str__(self) -> str:
         return f"existing members for {self.trigger_id}"
+
+
+class Cancelling(models.Model):
+    """Much waited when a trigger was switched off: up to a delivery it is being cancelled."""
+
+    trigger = models.OneToOneField(Trigger, models.CASCADE, primary_key=True)
+    until = models.UUIDField()
+
+    def __str__(self) -> str:
+        return f"what waits of {self.trigger_id}"
 
 
 class WakeUp(models.Model):

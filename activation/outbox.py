@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django_q.tasks import async_task
 
-from activation import destinations, dispatch, messages, pruning, queueing, wakeups
+from activation import cancelling, destinations, dispatch, messages, pruning, queueing, wakeups
 from activation.carriers import Answer, Part
 from activation.messages import Occasion, Wish
 from activation.models import (
@@ -31,8 +31,10 @@ from customers import clock, exact
 from segments.memberships import Transition
 from segments.models import Cause, Membership, SegmentState
 
-AT_ONCE = 1_000  # members that one slice takes
+AT_ONCE = 1_000  # members that one slice takes, or messages that are sent again
 SLICE_SECONDS = 5.0  # of a task that goes through existing members: sending may wait for it
+REPLAY_SECONDS = 1.0  # that somebody waits for who has failed messages sent again
+_REPLAY = "activation.outbox.replay_dead_on"
 STALLED_AFTER = timedelta(seconds=30)
 
 
@@ -69,6 +71,7 @@ def wake_due(now: datetime) -> int:
     Call it about once a second: nothing else wakes a retry, or finds out that a task has died.
     """
     pruning.now_and_then(now)
+    cancelling.go_on()
     tasks = int(wakeups.heal(now))
     for trigger_id in _stalled(now).values_list("pk", flat=True):
         tasks += _revive(trigger_id, now)
@@ -149,14 +152,55 @@ def replay(delivery: Delivery) -> None:
         wakeups.ask()
 
 
-@transaction.atomic
 def replay_dead(*, trigger: Trigger | None = None, destination: Destination | None = None) -> int:
-    """Send all messages again that have failed for good; return how many that are."""
-    again = waiting.send_dead_again(
-        trigger.pk if trigger else None, destination.pk if destination else None
-    )
-    wakeups.ask()
-    return again
+    """Send all messages again that have failed for good by now; return how many that are.
+
+    It commits stretch by stretch; what is left after a second is a task of the queue.
+    """
+    trigger_id = trigger.pk if trigger else None
+    destination_id = destination.pk if destination else None
+    asked_at = clock.now()
+    again, last = _replay_dead(trigger_id, destination_id, asked_at, None, REPLAY_SECONDS)
+    if last is None:
+        return again
+    rest = Delivery.objects.dead().real().filter(dead_at__lte=asked_at, pk__gt=last)
+    of = {"trigger": trigger_id, "destination": destination_id}
+    rest = rest.filter(**{name: value for name, value in of.items() if value is not None})
+    count = rest.count()
+    async_task(_REPLAY, trigger_id, destination_id, asked_at, last)
+    return again + count
+
+
+def replay_dead_on(
+    trigger_id: int | None, destination_id: int | None, until: datetime, after: UUID
+) -> None:
+    """Go on with that behind a message: a task of the queue, as long as any task may take."""
+    _, last = _replay_dead(trigger_id, destination_id, until, after, SLICE_SECONDS)
+    if last is not None:
+        async_task(_REPLAY, trigger_id, destination_id, until, last)
+
+
+def _replay_dead(
+    trigger_id: int | None,
+    destination_id: int | None,
+    until: datetime,
+    after: UUID | None,
+    seconds: float,
+) -> tuple[int, UUID | None]:
+    """Do so for some seconds; return how many, and behind which to go on if there is more."""
+    again, end = 0, time.monotonic() + seconds
+    while True:
+        with transaction.atomic():
+            count, after = waiting.send_dead_again(
+                trigger_id, destination_id, until, after, AT_ONCE
+            )
+            if count:
+                wakeups.ask()
+        again += count
+        if count < AT_ONCE:
+            return again, None
+        if time.monotonic() >= end:
+            return again, after
 
 
 def send_test(trigger: Trigger, customer_id: int) -> Attempt:

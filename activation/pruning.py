@@ -9,18 +9,22 @@ from django.db import transaction
 from activation.models import first_id_at
 from activation.sql import pruning as sql
 
-EVERY_SECONDS = 60.0
-AT_ONCE = 5_000  # messages that one go removes
+EVERY_SECONDS = 60.0  # to look again when nothing was left
+AT_ONCE = 1_000  # messages that one go removes, and holds for some hundredths of a second
+COUNTED_FOR = timedelta(days=90)  # how many there were an hour
 
 _last_at = {"": float("-inf")}  # of this process
 
 
 def now_and_then(now: datetime) -> int:
-    """Remove some of what is too old, at most once a minute; return how many messages."""
+    """Remove some of what is too old, unless there was no more a minute ago; return how many."""
     if time.monotonic() - _last_at[""] < EVERY_SECONDS:
         return 0
-    _last_at[""] = time.monotonic()
-    return prune(now)
+    gone = prune(now)
+    if gone < AT_ONCE:
+        _last_at[""] = time.monotonic()
+        sql.delete_tallies(now - COUNTED_FOR)
+    return gone
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ just so long ago. Who left before is a member no more; who came back begins anew
 that time, but before anybody could look, is sent for as well.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -14,9 +14,10 @@ from activation.messages import Occasion, Wish
 from activation.models import On, Trigger
 from activation.sql import causes
 from segments.memberships import Transition
-from segments.models import Cause
+from segments.models import Cause, SegmentState
 
 AT_ONCE = 1_000
+BEHIND = timedelta(minutes=10)
 
 
 def queue_due(now: datetime) -> int:
@@ -51,6 +52,7 @@ def _advance(trigger_id: int, now: datetime) -> int:
         AT_ONCE,
     )
     if not rows:
+        _catch_up(trigger, until)
         return 0
     wish = Wish(*causes.lock_triggers([trigger.segment_id], trigger_id)[0])
     queueing.queue(
@@ -62,6 +64,13 @@ def _advance(trigger_id: int, now: datetime) -> int:
     )
     Trigger.objects.filter(pk=trigger_id).update(stayed_at=rows[-1][1], stayed_id=rows[-1][0])
     return len(rows)
+
+
+def _catch_up(trigger: Trigger, until: datetime) -> None:
+    """Note now and then that nobody is left up to an instant, else each look looks back further."""
+    is_behind = trigger.stayed_at is None or until - trigger.stayed_at > BEHIND
+    if is_behind and trigger.segment.state == SegmentState.LIVE:
+        Trigger.objects.filter(pk=trigger.pk).update(stayed_at=until, stayed_id=0)
 
 
 def _transition(trigger: Trigger, row: tuple[int, datetime, int, str, int | None]) -> Transition:

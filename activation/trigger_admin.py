@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 from activation import sentences, trigger_pages
 from activation.models import Trigger
 from activation.paged_admin import PagedAdmin
+from activation.tallies import Sent
 from customers import adminkit, formats
 from customers.adminkit import (
     Empty,
@@ -34,7 +35,7 @@ class TriggerChangeList(ChangeList):
         shown: list[Any] = list(self.result_list)
         sent = trigger_pages.sent([trigger.pk for trigger in shown])
         for trigger in shown:
-            trigger.sent = sent.get(trigger.pk, trigger_pages.Sent())
+            trigger.sent = sent.get(trigger.pk, Sent())
         self.result_list = shown
 
 

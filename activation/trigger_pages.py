@@ -1,17 +1,16 @@
 """The pages of a trigger: describe it, try it, switch it on, see what it sends."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from activation import delivery_pages, forecast, outbox, previews, sentences, triggers, why
+from activation import delivery_pages, forecast, outbox, previews, sentences, tallies, triggers, why
 from activation.models import (
     AtMost,
     Attempt,
@@ -24,6 +23,7 @@ from activation.models import (
     Trigger,
     Unit,
 )
+from activation.tallies import Sent
 from customers import adminkit, clock, identity, masking
 from customers.models import ConsentPurpose, Customer, CustomerField, FieldType, Identifier
 from segments.models import Membership, Segment, SegmentState
@@ -41,32 +41,14 @@ _LEFT_OUT: dict[str, str] = {
 }
 
 
-class Sent(NamedTuple):
-    """What a trigger has sent lately, without tests."""
-
-    delivered: int = 0
-    failed: int = 0
-    waiting: int = 0
-
-
 def trigger_url(trigger_id: int) -> str:
     """Return the address of a trigger's page."""
     return reverse("admin:activation_trigger_page", args=[trigger_id])
 
 
 def sent(trigger_ids: Sequence[int]) -> dict[int, Sent]:
-    """Count what triggers have sent in the last seven days, by id of the trigger."""
-    recent = Delivery.objects.filter(trigger__in=trigger_ids).real().since(clock.now() - RECENT)
-    counted = (
-        recent.order_by()
-        .values_list("trigger_id")
-        .annotate(
-            delivered=Count("id", filter=Q(delivered_at__isnull=False)),
-            failed=Count("id", filter=Q(dead_at__isnull=False)),
-            waiting=Count("id", filter=Q(delivered_at=None, dead_at=None, cancelled_at=None)),
-        )
-    )
-    return {trigger_id: Sent(*counts) for trigger_id, *counts in counted}
+    """Return what triggers have sent in the last seven days, by id of the trigger."""
+    return tallies.by_trigger(trigger_ids, clock.now() - RECENT)
 
 
 class TriggerForm(forms.ModelForm):
@@ -155,19 +137,21 @@ def estimate(request: HttpRequest) -> HttpResponse:
     trigger = Trigger(**{name: value for name, value in said.items() if name != "key"})
     context: dict[str, Any] = {}
     if trigger.segment_id and trigger.destination_id and (trigger.on != On.STAY or trigger.stay):
-        now = clock.now()
         context = {
             "trigger": trigger,
             "sentence": sentences.sentence(trigger),
-            "forecast": forecast.past(trigger, now - RECENT, now),
-            "existing": forecast.existing(trigger, now),
-            "reasons": _reasons(forecast.past(trigger, now - RECENT, now)),
+            **_would_send(trigger, clock.now()),
         }
     return render(request, "admin/activation/estimate.html", context)
 
 
-def _reasons(found: forecast.Forecast) -> list[tuple[int, str]]:
-    return [(count, _LEFT_OUT[reason]) for reason, count in found.left_out.items()]
+def _would_send(trigger: Trigger, now: datetime) -> dict[str, Any]:
+    past = forecast.past(trigger, now - RECENT, now)
+    return {
+        "forecast": past,
+        "reasons": [(count, _LEFT_OUT[reason]) for reason, count in past.left_out.items()],
+        "existing": forecast.existing(trigger, now),
+    }
 
 
 def ask_why(request: HttpRequest, trigger: Trigger) -> HttpResponse:
@@ -193,11 +177,9 @@ def show(request: HttpRequest, trigger: Trigger, more: dict[str, bool]) -> HttpR
         "trigger": trigger,
         "now": now,
         "sent": sent([trigger.pk]).get(trigger.pk, Sent()),
-        "reasons": _reasons(forecast.past(trigger, now - RECENT, now)),
+        "waiting": adminkit.at_most(Delivery.objects.filter(trigger=trigger).waiting()),
         "conditions": sentences.conditions(trigger),
         "happening": sentences.happening(trigger),
-        "forecast": forecast.past(trigger, now - RECENT, now),
-        "existing": forecast.existing(trigger, now),
         "members": triggers.members(trigger),
         "is_filling": trigger.segment.state == SegmentState.FILLING,
         "backlog": Backlog.objects.filter(trigger=trigger).exists(),
@@ -207,6 +189,7 @@ def show(request: HttpRequest, trigger: Trigger, more: dict[str, bool]) -> HttpR
         "latest": delivery_pages.with_details(request, latest),
         "samples": _samples(trigger) if may_see_customers else [],
         "may_see_customers": may_see_customers,
+        **({} if trigger.is_enabled else _would_send(trigger, now)),
         **more,
     }
     return adminkit.page(
@@ -278,7 +261,8 @@ def delete(request: HttpRequest, trigger: Trigger) -> HttpResponse:
         triggers.delete(trigger)
         messages.success(request, f"“{trigger}” was deleted.")
         return adminkit.redirect(reverse("admin:activation_trigger_changelist"))
-    context = {"trigger": trigger, "sent": Delivery.objects.filter(trigger=trigger).count()}
+    sent = adminkit.at_most(Delivery.objects.filter(trigger=trigger))
+    context = {"trigger": trigger, "sent": sent}
     return adminkit.page(
         request,
         "admin/activation/trigger_delete.html",

@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.db import transaction
 from django_q.tasks import async_task
 
-from activation import wakeups
-from activation.models import AtMost, Backlog, On, Reason, Trigger
+from activation import cancelling, wakeups
+from activation.models import AtMost, Backlog, On, Trigger
 from activation.sql import pruning, waiting
 from customers import clock, consent, spelling
 from customers.models import ConsentPurpose, CustomerField
@@ -42,7 +42,7 @@ def save(trigger: Trigger) -> None:
     trigger.save()
     if stored and stored.is_enabled and not trigger.is_enabled:
         # What is on its way at this moment may still arrive.
-        waiting.cancel_waiting(trigger.pk, Reason.SWITCHED_OFF, Reason.SWITCHED_OFF.label)
+        cancelling.begin(trigger.pk)
         Backlog.objects.filter(trigger=trigger).delete()
     if stored and stored.destination_id != trigger.destination_id:
         waiting.move_waiting(trigger.pk, trigger.destination_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench import (
     collection,
     csv_import,
+    deliveries,
     evaluation,
     filling,
     ground,
@@ -26,6 +27,7 @@ BENCHES = {
     "evaluation": evaluation.run,
     "filling": filling.run,
     "pages": pages.run,
+    "deliveries": deliveries.run,
     "store": river.store,
     "river": river.run,
     "rechecks": refreshing.rechecks,

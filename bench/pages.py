@@ -23,7 +23,7 @@ GOAL = "≤ 300 ms at 1,000,000 customers"
 
 
 def run(size: Size) -> Iterator[Row]:
-    get = _client()
+    get = client()
     if not _has_segments():
         typical.save_segments(8)
     kinds = _Pages(random.Random(42)).kinds()
@@ -36,15 +36,15 @@ def run(size: Size) -> Iterator[Row]:
     spent: dict[str, list[Spent]] = defaultdict(list)
     queries: dict[str, set[int]] = defaultdict(set)
     for kind, path in todo:
-        with _counted() as seen:
+        with counted() as seen:
             spent[kind].append(ground.spent(lambda path=path: get(path)))
         queries[kind].add(len(seen))
-    yield from (_row(kind, spent[kind], queries[kind]) for kind in kinds if spent[kind])
+    yield from (row(kind, spent[kind], queries[kind]) for kind in kinds if spent[kind])
     if size.is_small:
         return
     every = [one for kind in spent.values() for one in kind]
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-    yield _row(f"all {len(every)} requests, load {load}", every, set.union(*queries.values()))
+    yield row(f"all {len(every)} requests, load {load}", every, set.union(*queries.values()))
 
 
 def _warm_up(get: Callable[[str], Any], kinds: Mapping[str, Callable[[], str]], runs: int) -> None:
@@ -64,7 +64,7 @@ def _warm_up(get: Callable[[str], Any], kinds: Mapping[str, Callable[[], str]], 
             task.delete()
 
 
-def _row(kind: str, spent: list[Spent], queries: set[int]) -> Row:
+def row(kind: str, spent: list[Spent], queries: set[int]) -> Row:
     walls, cpus = (
         [each * 1000 for each in column]
         for column in zip(*((s.wall, s.cpu) for s in spent), strict=True)
@@ -79,7 +79,7 @@ def _row(kind: str, spent: list[Spent], queries: set[int]) -> Row:
     return Row(f"admin: {kind}", f"{figures}, {count} queries", goal=GOAL)
 
 
-def _client() -> Callable[[str], Any]:
+def client() -> Callable[[str], Any]:
     from django.conf import settings
     from django.contrib.auth.models import User
     from django.test import Client
@@ -99,7 +99,7 @@ def _has_segments() -> bool:
     return Segment.objects.exists()
 
 
-class _counted:  # noqa: N801
+class counted:  # noqa: N801
     """Notes the statements within."""
 
     def __enter__(self) -> list[str]:

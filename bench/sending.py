@@ -33,14 +33,25 @@ class Case(NamedTuple):
     share: float  # of the messages
     rate: float | None = None
     template: str = ""
+    is_dumped: bool = False  # what was there when it began stays visible to somebody to its end
 
 
 CASES = (
     Case("as quickly as it answers", 1.0),
+    Case("so beside a dump of the database", 0.5, is_dumped=True),
     Case("1,000/s at most", 0.3, rate=1_000.0),
     Case("100/s at most", 0.03, rate=100.0),
     Case("each with a text from a template", 0.1, template=TEMPLATE),
 )
+
+
+FORGET = """
+    TRUNCATE activation_destination, activation_turn, activation_tally CASCADE;
+    DELETE FROM segments_membership WHERE segment_id IN (
+        SELECT id FROM segments_segment WHERE key LIKE 'crowd-%'
+    );
+    DELETE FROM segments_segment WHERE key LIKE 'crowd-%'
+"""
 
 
 class Hook:
@@ -83,8 +94,10 @@ def run(size: Size) -> Iterator[Row]:
                 )
         finally:
             product.stop()
+            requests = sum(hook.state()["count"].values())
             hook.close()
     yield _sizes()
+    yield _twice(requests)
 
 
 def _product(directory: Path) -> Product:
@@ -101,13 +114,13 @@ def _product(directory: Path) -> Product:
 
 def _prepare(url: str) -> None:
     """Have a segment of those who have pinged, and a trigger that sends elsewhere for them."""
-    from activation.models import Delivery, Destination, Trigger
+    from django.db import connection
+
     from segments import definitions
     from segments.models import Segment, SegmentState
 
-    Delivery.objects.all().delete()
-    Trigger.objects.all().delete()
-    Destination.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET)
     if not Segment.objects.filter(key="pinged").exists():
         definitions.save(Segment(key="pinged", name="Pinged", rule={"event": PING}))
         Segment.objects.update(state=SegmentState.LIVE)
@@ -158,6 +171,7 @@ def _crowd(number: int, count: int) -> str:
 def _measure(product: Product, hook: Hook, number: int, case: Case, count: int) -> Iterator[Row]:
     key, crowd = f"busy-{number}", _crowd(number, count)
     config = {"url": f"{hook.url}/{key}"} | ({"template": case.template} if case.template else {})
+    dump = _dump() if case.is_dumped else None
     before = _cpu(product)
     began = time.monotonic()
     _send_to(key, crowd, config, rate=case.rate, include_existing=True)
@@ -176,6 +190,8 @@ def _measure(product: Product, hook: Hook, number: int, case: Case, count: int) 
     over.set()
     pings.join()
     time.sleep(2)
+    if dump:
+        dump.close()
     state = hook.state()
     yield Row(
         f"{count:,} messages at once, {case.what}",
@@ -193,6 +209,18 @@ def _measure(product: Product, hook: Hook, number: int, case: Case, count: int) 
     from activation.models import Trigger
 
     triggers.switch_off(Trigger.objects.get(key=f"{key}-pinged"))
+
+
+def _dump() -> Any:
+    """Look at the database as pg_dump does: as it was at one moment, for as long as it takes."""
+    from django.db import connection
+
+    session = connection.copy()
+    with session.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("SET idle_in_transaction_session_timeout = 0")
+        cursor.execute("SELECT count(*) FROM activation_trigger")
+    return session
 
 
 def _waits(sent: dict[str, float], state: dict[str, Any], path: str) -> str:
@@ -214,10 +242,20 @@ def _ping(port: int, sent: dict[str, float], over: threading.Event) -> None:
         who = f"ping-{uuid.uuid4()}"
         sent[who] = time.monotonic()
         event = {"event": PING, "anonymousId": who, "messageId": who}
+        while not _told(link, event):
+            link.close()
+
+
+def _told(link: HTTPConnection, event: dict[str, str]) -> bool:
+    """Send an event; say whether it got there. A connection may have been ended meanwhile."""
+    try:
         link.request("POST", "/v1/track", json.dumps(event), {"X-Write-Key": "web"})
         answer = link.getresponse()
-        answer.read()
-        assert answer.status == 200, answer.status
+    except OSError:
+        return False
+    answer.read()
+    assert answer.status == 200, answer.status
+    return True
 
 
 def _cpu(product: Product) -> tuple[float, float]:
@@ -263,3 +301,14 @@ def _sizes() -> Row:
         f"{name}: {table:.0f} MB, indexes {index:.0f} MB" for name, table, index, _ in rows
     )
     return Row(f"the log of these {rows[0][3]:,} messages", text)
+
+
+def _twice(requests: int) -> Row:
+    from activation.models import Attempt, Delivery
+
+    delivered = Delivery.objects.filter(delivered_at__isnull=False).count()
+    return Row(
+        "requests for these messages",
+        f"{requests:,} came, {Attempt.objects.count():,} noted; {delivered:,} delivered",
+        goal="one each",
+    )

@@ -11,16 +11,15 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from activation.models import Delivery
+from activation import tallies
 from cdp import sql
 from cdp.models import Snapshot
 from cdp.profile import PURCHASE
@@ -164,7 +163,7 @@ def compute(now: datetime) -> Figures:
     """Compute all figures as of now."""
     windows = _windows(now)
     lines, days = _by_day(now)
-    sent, failed = _messages(now)
+    sent, failed = tallies.totals(now - timedelta(days=DAYS))
     return Figures(
         at=now,
         customers=_customers(),
@@ -231,21 +230,6 @@ def _counts(
         everything = sum(by_day.get((day, name), 0) for name in totals)
         named.append(everything - sum(named))
     return named
-
-
-def _messages(now: datetime) -> tuple[int, int]:
-    """Count the messages of the last 30 days that arrived, and that failed for good."""
-    made = Delivery.objects.real().filter(id__gte=_first_id(now - timedelta(days=DAYS)))
-    found = made.aggregate(
-        sent=Count("id", filter=Q(delivered_at__isnull=False)),
-        failed=Count("id", filter=Q(dead_at__isnull=False)),
-    )
-    return found["sent"], found["failed"]
-
-
-def _first_id(since: datetime) -> UUID:
-    """Return the smallest id that a delivery made since then can have: it begins with the time."""
-    return UUID(int=int(since.timestamp() * 1000) << 80)
 
 
 def _segments() -> list[Size]:

@@ -139,6 +139,21 @@ def count_rows(model: type[models.Model]) -> int:
     return estimate if estimate > COUNTED_UP_TO else model._default_manager.count()
 
 
+class AtMost(int):
+    """A count that went a little further than `EXACT`, and is written with a plus then."""
+
+    EXACT = 10_000
+
+    def __str__(self) -> str:
+        is_more = self > self.EXACT
+        return f"{formats.number(min(int(self), self.EXACT))}{'+' if is_more else ''}"
+
+
+def at_most(rows: "QuerySet[Any]") -> AtMost:
+    """Count rows, but no further than anybody wants to know exactly."""
+    return AtMost(rows.order_by()[: AtMost.EXACT + 1].count())
+
+
 def customer_url(customer_id: int) -> str:
     """Return the address of a customer's profile."""
     return f"{reverse('admin:customers_customer_changelist')}{customer_id}/"

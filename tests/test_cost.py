@@ -1,10 +1,13 @@
 """Cost follows change: a batch reads what it is about, however much is stored."""
 
+import random
+
 import pytest
 from django.db import connection
 
-from bench import ground, river, typical
+from bench import deliveries, ground, river, typical
 from cdp import pipeline
+from customers import adminkit
 
 pytestmark = pytest.mark.django_db
 
@@ -61,3 +64,25 @@ def test_the_number_of_statements_follows_neither_customers_nor_events(
         move(BATCH)
     with django_assert_max_num_queries(len(few.captured_queries) + len(ground.EVENT_NAMES)):
         move(20 * BATCH)
+
+
+def read_log():
+    """Messages read so far: in scans of the whole log, and by indexes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq_tup_read, coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+            " WHERE relname = 'activation_delivery'"
+        )
+        return cursor.fetchone()
+
+
+def test_pages_of_messages_read_what_they_show_of_a_long_log(staff, monkeypatch):
+    monkeypatch.setattr(adminkit.AtMost, "EXACT", 200)
+    ground.populate(ground.Size(3_000, 3_000), vacuum=False)
+    deliveries.make(20_000, 3_000, vacuum=False)
+    for kind, make in deliveries.kinds(random.Random(42)).items():
+        before = read_log()
+        assert staff.get(make(), follow=True).status_code == 200
+        scanned, found = (now - then for now, then in zip(read_log(), before, strict=True))
+        assert scanned == 0, f"{kind}: the log was read from end to end"
+        assert found <= 1_000, f"{kind}: {found} messages were read"

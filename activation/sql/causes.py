@@ -380,6 +380,22 @@ def read_past_changes(segment_id: int, since: datetime, limit: int, *, entered: 
         return cursor.fetchall()
 
 
+def count_past_changes(segment_id: int, since: datetime, limit: int, *, entered: bool) -> int:
+    """Count these, but no more than so many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT count(*) FROM (
+                SELECT FROM segments_membershipchange
+                WHERE segment_id = %s AND at >= %s AND entered = %s AND cause <> 'rule'
+                LIMIT %s
+            ) AS changes
+            """,
+            [segment_id, since, entered, limit],
+        )
+        return int(cursor.fetchone()[0])
+
+
 def read_past_stays(
     segment_id: int, stay: timedelta, since: datetime, now: datetime, limit: int
 ) -> list[Any]:

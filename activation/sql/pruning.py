@@ -1,8 +1,12 @@
 """Forgetting messages, but not whose turn it was."""
 
+from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
+
+from activation.sql.tallies import counting
 
 
 def prune(before: UUID, limit: int) -> int:
@@ -43,19 +47,48 @@ def prune(before: UUID, limit: int) -> int:
 
 
 def delete_deliveries(trigger_id: int) -> int:
-    """Delete all messages of a trigger with their attempts; return how many messages."""
+    """Delete all messages of a trigger with their attempts; return how many messages.
+
+    A million of them may take a minute, and are given it.
+    """
     with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', '10min', true)")
         cursor.execute(
             """
             WITH gone AS (
-                DELETE FROM activation_delivery WHERE trigger_id = %s RETURNING id
+                DELETE FROM activation_delivery WHERE trigger_id = %(trigger_id)s RETURNING id
             ), forgotten AS (
                 DELETE FROM activation_attempt USING gone WHERE delivery_id = gone.id
             ), freed AS (
-                DELETE FROM activation_turn WHERE trigger_id = %s
+                DELETE FROM activation_turn WHERE trigger_id = %(trigger_id)s
+            ), uncounted AS (
+                DELETE FROM activation_tally WHERE trigger_id = %(trigger_id)s
             )
             SELECT count(*) FROM gone
             """,
-            [trigger_id, trigger_id],
+            {"trigger_id": trigger_id},
         )
         return int(cursor.fetchone()[0])
+
+
+def delete_deliveries_of(customer_ids: Collection[int]) -> None:
+    """Delete all messages to customers with their attempts, and do not count them any more."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH gone AS (
+                DELETE FROM activation_delivery WHERE customer_id = ANY(%s::bigint[])
+                RETURNING id, trigger_id, is_test, delivered_at, dead_at
+            ), forgotten AS (
+                DELETE FROM activation_attempt USING gone WHERE delivery_id = gone.id
+            ), uncounted AS ({counting("gone", "-")})
+            SELECT count(*) FROM gone
+            """,  # noqa: S608 (constants)
+            [[*customer_ids]],
+        )
+
+
+def delete_tallies(before: datetime) -> None:
+    """Forget how many messages there were before an instant."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM activation_tally WHERE hour < %s", [before])

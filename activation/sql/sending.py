@@ -8,9 +8,12 @@ from uuid import UUID
 from django.db import connection
 
 from activation.models import AS_IT_IS
+from activation.sql.tallies import counting
 from activation.sql.waiting import WAITS
 
 _NO_PACES: Mapping[int, int] = {}
+_NO_TIMES: Mapping[int, datetime] = {}
+_NO_ROWS: list[int] = []
 
 
 # A destination takes part unless it is switched off or held. `room` is how many more flights it can
@@ -18,7 +21,7 @@ _NO_PACES: Mapping[int, int] = {}
 # than the breaker bears, and none while its rate has nothing left. A flight makes up to `pace`
 # requests, one after the other until one fails; `size` is how many messages a request may carry.
 _ROOM = """
-    SELECT d.id, d.failures_in_a_row, d.size, d.tokens_now, d.is_plain,
+    SELECT d.id, d.failures_in_a_row, d.size, d.tokens_now, d.is_plain, d.due_from,
         CASE WHEN d.failures_in_a_row = 0 THEN d.pace ELSE 1 END AS pace,
         least(
             CASE WHEN d.failures_in_a_row >= %(to_open)s THEN 1
@@ -27,7 +30,7 @@ _ROOM = """
                WHERE f.destination_id = d.id AND f.leased_until > %(now)s),
             floor(d.tokens_now)) AS room
     FROM (
-        SELECT a.*, COALESCE(paced.pace, 1) AS pace,
+        SELECT a.*, COALESCE(paced.pace, 1) AS pace, begun.due_from,
             CASE WHEN jsonb_typeof(config -> 'batch') = 'number'
                  THEN greatest((config ->> 'batch')::int, 1) ELSE 1 END AS size,
             kind = 'webhook' AND NOT config ?| ARRAY['template', 'mapping', 'batch'] AS is_plain,
@@ -38,12 +41,15 @@ _ROOM = """
         FROM activation_destination a
         LEFT JOIN unnest(%(paced)s::bigint[], %(paces)s::int[]) AS paced (id, pace)
             ON paced.id = a.id
+        LEFT JOIN unnest(%(begun)s::bigint[], %(due_from)s::timestamptz[]) AS begun (id, due_from)
+            ON begun.id = a.id
         WHERE is_enabled AND (held_until IS NULL OR held_until <= %(now)s)
     ) d
 """
 _DUE = f"""
     SELECT {{columns}} FROM activation_delivery w
     WHERE w.destination_id = open.id AND w.due_at <= %(now)s AND {WAITS.format("w")}
+      AND w.due_at >= COALESCE(open.due_from, '-infinity')
       AND (w.leased_until IS NULL OR w.leased_until <= %(now)s)
 """  # noqa: S608 (constants)
 
@@ -57,18 +63,20 @@ def lease_due(
     each: int,
     to_open: int,
     paces: Mapping[int, int] = _NO_PACES,
+    due_from: Mapping[int, datetime] = _NO_TIMES,
     newest_first: bool = False,
 ) -> list[Any]:
     """Reserve due messages until an instant, for the holder of the token.
 
     At most `limit` flights, and for a destination at most `each` at a time, and as its rate
     allows; healthy ones first. `paces` has by destination how many requests a flight may make, 1 if
-    it is not there. Of one destination those that are due longest, or those that are due
-    shortest. Each flight has a token of its own, made from the one given.
+    it is not there; `due_from`, since when there is anything due, which saves looking at what was
+    sent before. Of one destination those that are due longest, or those that are due shortest.
+    Each flight has a token of its own, made from the one given.
 
     What goes out as it is has AS_IT_IS in its `sent` from now on. Returns (id, destination id,
     body, attempts made, trigger id, customer id, together, sent, whether no attempt before has
-    settled what is sent, token of the flight).
+    settled what is sent, token of the flight, due at).
     """
     order = "DESC" if newest_first else "ASC"
     with connection.cursor() as cursor:
@@ -100,7 +108,7 @@ def lease_due(
                 FROM flights f
                 WHERE d.id = f.id AND f.place <= %(limit)s
                 RETURNING d.id, d.destination_id, d.body, d.attempts_made, d.trigger_id,
-                          d.customer_id, d.together, d.sent, f.is_fresh, d.lease
+                          d.customer_id, d.together, d.sent, f.is_fresh, d.lease, d.due_at
             ), spent AS (
                 UPDATE activation_destination d
                 SET tokens = open.tokens_now - taken.requests, tokens_at = %(now)s
@@ -123,6 +131,8 @@ def lease_due(
                 "to_open": to_open,
                 "paced": [*paces],
                 "paces": [*paces.values()],
+                "begun": [*due_from],
+                "due_from": [*due_from.values()],
                 "as_it_is": AS_IT_IS,
             },
         )
@@ -139,7 +149,15 @@ def has_due(now: datetime, *, each: int, to_open: int) -> bool:
                 WHERE open.room >= 1 AND EXISTS ({_DUE.format(columns="")})
             )
             """,  # noqa: S608 (constants)
-            {"now": now, "each": each, "to_open": to_open, "paced": [], "paces": []},
+            {
+                "now": now,
+                "each": each,
+                "to_open": to_open,
+                "paced": _NO_ROWS,
+                "paces": _NO_ROWS,
+                "begun": _NO_ROWS,
+                "due_from": _NO_ROWS,
+            },
         )
         return bool(cursor.fetchone()[0])
 
@@ -251,7 +269,7 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[tuple[UUID, UUID]]:
     columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             WITH attempt AS (
                 SELECT * FROM unnest(
                     %s::uuid[], %s::uuid[], %s::bigint[], %s::timestamptz[], %s::int[], %s::int[],
@@ -279,14 +297,14 @@ def note_attempts(rows: Sequence[tuple[Any, ...]]) -> set[tuple[UUID, UUID]]:
                     cancelled_at = CASE WHEN attempt.delivered_at IS NULL THEN d.cancelled_at END
                 FROM mine JOIN attempt USING (id)
                 WHERE d.id = mine.id AND d.lease = attempt.token
-                RETURNING d.id, attempt.token
-            ), logged AS (
+                RETURNING d.id, attempt.token, d.trigger_id, d.is_test, d.delivered_at, d.dead_at
+            ), counted AS ({counting("noted")}), logged AS (
                 -- By the token too: an attempt whose lease ran out may end together with the next.
                 INSERT INTO activation_attempt (delivery_id, at, status, ms, error, response)
                 SELECT id, at, status, ms, error, response FROM attempt JOIN noted USING (id, token)
             )
             SELECT id, token FROM noted
-            """,
+            """,  # noqa: S608 (constants)
             columns,
         )
         return {*cursor.fetchall()}

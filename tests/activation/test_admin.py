@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Permission
 
-from activation import outbox
-from activation.models import Attempt, Backlog, Delivery, Destination, Trigger
-from customers import clock
+from activation import delivery_list, outbox
+from activation.models import Attempt, Backlog, Delivery, Destination, Tally, Trigger
+from customers import adminkit, clock
 from segments import definitions
 from segments.models import MembershipChange
 from tests.people import queries_of
@@ -140,13 +140,26 @@ def test_test_for_nobody_says_so(staff, trigger, chosen, problem):
     assert not Delivery.objects.exists()
 
 
-def test_list_counts_the_last_seven_days_without_tests(staff, trigger, make_delivery):
+def test_list_shows_what_ended_in_the_last_seven_days(staff, trigger):
     now = clock.now()
-    for more in ({"delivered_at": now}, {"delivered_at": now}, dead(), {}, {"is_test": True}):
-        make_delivery(**more)
-    make_delivery(delivered_at=now, id="01900000-0000-7000-8000-000000000000")  # in 2024
+    for days, delivered, failed in ((0, 1, 1), (6, 1_200, 0), (8, 7, 7)):
+        Tally.objects.create(
+            trigger_id=trigger.pk,
+            hour=now - timedelta(days=days),
+            delivered=delivered,
+            failed=failed,
+        )
     [row] = staff.get(TRIGGERS).context["cl"].result_list
-    assert row.sent == (2, 1, 1)
+    assert row.sent == (1_201, 1)
+    assert "1&#x27;201" in text_of(staff.get(f"{TRIGGERS}{trigger.pk}/"))
+
+
+def test_many_that_wait_are_not_counted_to_the_end(staff, trigger, make_delivery, monkeypatch):
+    monkeypatch.setattr(adminkit.AtMost, "EXACT", 2)
+    for count, shown in ((1, "1"), (2, "2"), (3, "2+"), (4, "2+")):
+        make_delivery()
+        for page in (f"{TRIGGERS}{trigger.pk}/", f"{DESTINATIONS}{trigger.destination_id}/"):
+            assert str(staff.get(page).context["waiting"]) == shown, count
 
 
 def test_trigger_pages_take_as_many_queries_for_many_messages(staff, trigger, make_delivery):
@@ -313,6 +326,24 @@ def test_log_is_filtered(staff, make_delivery, make_customer, query, count):
     for more in (dead(), dead(), {}, {"is_test": True, "cancelled_at": now}):
         make_delivery(**more)
     assert len(staff.get(f"{DELIVERIES}?{query}").context["cl"].result_list) == count
+
+
+def test_pages_of_the_log_begin_behind_a_message(staff, make_delivery, monkeypatch):
+    monkeypatch.setattr(delivery_list, "PAGE_SIZE", 2)
+    made = [make_delivery().pk for _ in range(5)][::-1]
+    seen, address = [], DELIVERIES
+    while address:
+        shown = staff.get(address).context["cl"]
+        seen.append([row.pk for row in shown.result_list])
+        last, address = address, shown.older and DELIVERIES + shown.older
+    assert seen == [made[:2], made[2:4], made[4:]]
+    before = staff.get(last).context["cl"].newer
+    shown = staff.get(DELIVERIES + before).context["cl"]
+    assert ([row.pk for row in shown.result_list], bool(shown.newer)) == (made[2:4], True)
+    first = staff.get(DELIVERIES + shown.newer).context["cl"]
+    assert ([row.pk for row in first.result_list], first.newer) == (made[:2], "")
+    nonsense = staff.get(f"{DELIVERIES}?after=x").context["cl"]
+    assert [row.pk for row in nonsense.result_list] == made[:2]
 
 
 def test_log_of_one_trigger_is_linked_from_its_page(

@@ -29,14 +29,15 @@ from tests.activation.conftest import (
 pytestmark = pytest.mark.django_db
 
 
-def lease(token, limit=100, until=timedelta(seconds=20)):
+def lease(token, limit=100, until=timedelta(seconds=20), **more):
     now = clock.now()
-    rows = sending.lease_due(token, now, now + until, limit=limit, each=4, to_open=5)
+    rows = sending.lease_due(token, now, now + until, limit=limit, each=4, to_open=5, **more)
     return [row[0] for row in rows]
 
 
 def row_of(delivery_id, token, answer=None, before=0):
-    one = flights.Leased(delivery_id, 0, "{}", before, 0, 0, None, "", True, token)
+    at = clock.now()
+    one = flights.Leased(delivery_id, 0, "{}", before, 0, 0, None, "", True, token, at)
     (row,) = flights.rows(flights.Landed((one,), 0, 0.0, answer or Answer(200, 5)), clock.now())
     return row
 
@@ -50,6 +51,17 @@ def test_leased_message_is_leased_to_nobody_else(make_trigger, enter, receiver):
     assert len(lease(uuid4())) == 3
     assert lease(uuid4()) == []
     assert {state_of(delivery) for delivery in Delivery.objects.all()} == {"sending"}
+
+
+def test_what_is_due_for_longer_than_we_know_of_is_found_by_a_look_back(
+    make_trigger, enter, receiver
+):
+    trigger = make_trigger(receiver)
+    enter(trigger, 2)
+    begins = {trigger.destination_id: clock.now()}
+    (new,) = enter(trigger)[2:]
+    assert lease(uuid4(), due_from=begins) == [new.pk]
+    assert len(lease(uuid4())) == 2
 
 
 def test_no_message_is_leased_twice_by_workers_at_once(

@@ -399,6 +399,18 @@ def test_all_dead_messages_of_a_trigger_or_destination_are_sent_again(dead):
     assert outbox.replay_dead() == 0
 
 
+def test_many_dead_messages_are_sent_again_stretch_by_stretch(dead, monkeypatch):
+    monkeypatch.setattr(outbox, "AT_ONCE", 2)
+    monkeypatch.setattr(outbox, "REPLAY_SECONDS", 0.0)
+    receiver, made = dead(5)
+    before = len(receiver.received)
+    assert outbox.replay_dead(trigger=made[0].trigger) == 5
+    assert Delivery.objects.dead().count() == 3
+    run_tasks()
+    assert len(receiver.received) == before + 5
+    assert not Delivery.objects.dead().exists()
+
+
 # Tests
 
 

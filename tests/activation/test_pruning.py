@@ -51,9 +51,13 @@ def test_who_was_sent_for_is_remembered(receiver, make_trigger, join, by_hand):
     assert len(receiver.received) == 2
 
 
-def test_pipeline_prunes_now_and_then(receiver, make_trigger, enter, monkeypatch):
+def test_pipeline_prunes_until_nothing_is_left_then_rests(
+    receiver, make_trigger, enter, monkeypatch
+):
     monkeypatch.setattr(pruning, "_last_at", {"": float("-inf")})
-    enter(make_trigger(receiver))
+    monkeypatch.setattr(pruning, "AT_ONCE", 2)
+    enter(make_trigger(receiver), 3)
     run_tasks()
-    outbox.wake_due(later(100))
-    assert not Delivery.objects.exists()
+    assert [outbox.wake_due(later(100)), Delivery.objects.count()] == [0, 1]
+    assert [outbox.wake_due(later(100)), Delivery.objects.count()] == [0, 0]
+    assert pruning._last_at[""] > float("-inf")

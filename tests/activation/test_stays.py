@@ -6,7 +6,7 @@ import pytest
 from activation import stays, triggers
 from activation.models import Delivery
 from customers import clock, exact
-from segments.models import Membership, MembershipChange
+from segments.models import Membership, MembershipChange, Segment
 from tests.activation.conftest import run_tasks
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +63,18 @@ def test_who_left_after_the_time_while_nobody_looked_is_sent_for(make_stay, join
         )
     assert [stays.queue_due(clock.now()) for _ in range(2)] == [1, 0]
     assert Delivery.objects.get().customer_id == stayed.pk
+
+
+def test_nobody_is_looked_back_at_again_and_again(make_stay, join, by_hand):
+    trigger = make_stay(include_existing=True)
+    Segment.objects.update(state="live")
+    began = clock.now()
+    assert stays.queue_due(began) == 0
+    trigger.refresh_from_db()
+    assert trigger.stayed_at >= began - timedelta(days=3, seconds=60)
+    anna = join(by_hand, at=trigger.stayed_at + timedelta(milliseconds=1))
+    assert stays.queue_due(began + timedelta(minutes=1)) == 1
+    assert Delivery.objects.get().customer_id == anna.pk
 
 
 def test_who_leaves_before_is_not_sent_for(make_stay, join, by_hand):

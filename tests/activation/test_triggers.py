@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import ProtectedError
 
-from activation import forecast, triggers
+from activation import cancelling, forecast, triggers
 from activation.models import Attempt, Delivery
 from activation.triggers import TriggerError
 from customers import clock
@@ -24,6 +24,23 @@ def test_switched_off_sends_nothing_more_and_cancels_what_waits(make_trigger, en
     assert state_of(waiting) == "cancelled"
     waiting.refresh_from_db()
     assert waiting.last_error == "The trigger was switched off."
+
+
+def test_much_that_waits_is_cancelled_in_stretches_and_nothing_of_it_sent(
+    make_trigger, enter, receiver, monkeypatch
+):
+    monkeypatch.setattr(cancelling, "AT_ONCE", 2)
+    trigger = make_trigger(receiver)
+    waiting = enter(trigger, 8)
+    triggers.switch_off(trigger)
+    assert [*map(state_of, waiting)].count("cancelled") == 2
+    assert [cancelling.go_on(), [*map(state_of, waiting)].count("cancelled")] == [1, 4]
+    triggers.switch_on(trigger)
+    (new,) = [row for row in enter(trigger) if row not in waiting]
+    run_tasks()
+    assert receiver.ids == [str(new.pk)]
+    assert {*map(state_of, waiting)} == {"cancelled"}
+    assert [cancelling.go_on(), cancelling.go_on()] == [1, 0]
 
 
 def test_switching_off_leaves_what_is_over_alone(make_trigger, enter, receiver):

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from activation.models import Delivery, Destination, Trigger
+from activation.models import Tally
 from cdp import figures
 from cdp.models import Snapshot
 
@@ -73,23 +73,17 @@ def test_new_customers_are_those_seen_first_or_added_in_30_days(make_customer):
     assert (found.customers, found.new_customers) == (4, 2)
 
 
-def test_messages_are_counted_by_what_became_of_them(make_segment, make_field):
-    make_field("city")
-    destination = Destination.objects.create(key="d", name="D", secret="whsec_x")
-    segment = make_segment({"field": "city", "op": "is", "value": "Bern"})
-    trigger = Trigger.objects.create(key="t", name="T", segment=segment, destination=destination)
-    for number, became in enumerate(("delivered_at", "delivered_at", "dead_at", None)):
-        more = {became: NOW} if became else {}
-        Delivery.objects.create(
-            trigger=trigger,
-            destination=destination,
-            customer_id=number,
-            entry_no=1,
-            body="{}",
-            **more,
+def test_messages_of_thirty_days_are_summed_up_by_what_became_of_them():
+    now = timezone.now()
+    for days, trigger_id, delivered, failed in ((0, 1, 2, 0), (29, 2, 3, 1), (31, 2, 50, 50)):
+        Tally.objects.create(
+            trigger_id=trigger_id,
+            hour=now - timedelta(days=days),
+            delivered=delivered,
+            failed=failed,
         )
-    found = figures.compute(timezone.now())
-    assert (found.sent, found.failed) == (2, 1)
+    found = figures.compute(now)
+    assert (found.sent, found.failed) == (5, 1)
 
 
 def test_stored_figures_are_read_as_they_were(make_event, make_segment, make_field):
