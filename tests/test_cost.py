@@ -67,7 +67,7 @@ def test_the_number_of_statements_follows_neither_customers_nor_events(
 
 
 def read_log():
-    """Messages read so far: in scans of the whole log, and by indexes."""
+    """Messages read so far: by going through the log, and by indexes."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT seq_tup_read, coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
@@ -84,5 +84,5 @@ def test_pages_of_messages_read_what_they_show_of_a_long_log(staff, monkeypatch)
         before = read_log()
         assert staff.get(make(), follow=True).status_code == 200
         scanned, found = (now - then for now, then in zip(read_log(), before, strict=True))
-        assert scanned == 0, f"{kind}: the log was read from end to end"
-        assert found <= 1_000, f"{kind}: {found} messages were read"
+        # Of what is frequent, a few are found by reading on until there are enough.
+        assert scanned + found <= 3_000, f"{kind}: {scanned} + {found} messages were read"
