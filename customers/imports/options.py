@@ -204,7 +204,11 @@ def in_words_of(options: Options, text: str, error: FieldValueError) -> FieldVal
     """
     if error.code != "not_a_datetime" or options.dates == ISO:
         return FieldValueError(error.code, str(error))
-    like = "a number of days, as in Excel" if options.dates == EXCEL else f"like {options.dates}"
+    like = (
+        "written as in Excel: a number of days"
+        if options.dates == EXCEL
+        else f"like {options.dates}"
+    )
     return FieldValueError(error.code, f"“{text[:60]}” is not a date {like}.")
 
 

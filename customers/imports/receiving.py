@@ -2,14 +2,12 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import IO, Any, Final, TypeAlias
 
 from django.core.files.base import File
 from django.core.files.storage import default_storage
-from django.db import transaction
 
-from customers.imports import records, uploads
+from customers.imports import recoding, records, uploads
 from customers.imports.options import AUTO, guess
 from customers.imports.records import Header
 from customers.imports.uploads import Upload
@@ -43,30 +41,34 @@ def receive(run: Import, file: IO[Any], wanted: Sequence[str], describe: Describ
 def read_again(run: Import, wanted: Sequence[str], describe: Describe) -> None:
     """Read a kept file by the delimiter and encoding that its options name now.
 
-    Its columns may be others then. Call it inside a transaction, and save the import. Raises
-    `FileError`, and leaves the file as it was.
+    Its columns may be others then; the queue rewrites it, if its characters are. Call it inside a
+    transaction, and save the import. Raises `FileError`, and leaves the import as it was.
     """
     present, name = uploads.codec(run.format["encoding"]), run.format["encoding"]
     encoding = run.options.get("encoding") or present
     delimiter = run.options.get("delimiter") or run.format["delimiter"]
     if (encoding, delimiter) == (present, run.format["delimiter"]):
         return
-    before = str(run.file.name)
-    with run.file.open("rb") as kept, uploads.decoded_again(kept, name, encoding) as upload:
-        _keep(run, replace(upload, packing=run.format["packing"]), wanted, describe)
-    transaction.on_commit(lambda: default_storage.delete(before))
+    with run.file.open("rb") as kept:
+        if encoding == present:
+            _describe(run, kept, wanted, describe)
+            return
+        _describe(run, recoding.start(kept, name, encoding), wanted, describe)
+    run.format |= {"encoding": uploads.ENCODINGS[encoding], recoding.KEY: recoding.plan(name)}
+
+
+def _describe(run: Import, content: IO[bytes], wanted: Sequence[str], describe: Describe) -> None:
+    """Note how a file is written whose encoding and packing are noted already."""
+    header = records.read_header(content, wanted, run.options.get("delimiter", ""))
+    about = {name: run.format[name] for name in ("encoding", "packing")}
+    run.format = {**about, **header._asdict(), **describe(header.columns)}
+    _settle(run, content, header)
 
 
 def _keep(run: Import, upload: Upload, wanted: Sequence[str], describe: Describe) -> None:
     """Note how a file is written, and keep it."""
-    header = records.read_header(upload.content, wanted, run.options.get("delimiter", ""))
-    run.format = {
-        "encoding": upload.encoding,
-        "packing": upload.packing,
-        **header._asdict(),
-        **describe(header.columns),
-    }
-    _settle(run, upload.content, header)
+    run.format = {"encoding": upload.encoding, "packing": upload.packing}
+    _describe(run, upload.content, wanted, describe)
     run.file_size = upload.size
     upload.content.seek(0)
     name = f"{uuid.uuid4()}.csv"

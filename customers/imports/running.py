@@ -16,7 +16,7 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from customers.imports import ahead, reports, sql
+from customers.imports import ahead, recoding, reports, sql
 from customers.imports.ahead import Ahead, Place
 from customers.imports.records import Header
 from customers.imports.work import Prepare
@@ -34,6 +34,11 @@ PATIENCE: Final = 10  # tenths of a second, for a task that is about to end
 ATTEMPTS: Final = 5  # at a chunk that others get in the way of
 _PASSING: Final = {"40001", "40P01", "55P03"}  # serialization, deadlock, lock not available
 
+
+_UNFORESEEN: Final = (
+    "Something unforeseen happened. What was imported up to there stays; the log of the server has "
+    "the details. It can be tried again from there."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -158,9 +163,12 @@ def _work(import_id: int, phase: Phase, step: Callable[[], bool]) -> bool:
             if getattr(error.__cause__, "sqlstate", None) not in _PASSING or failures >= ATTEMPTS:
                 raise
             time.sleep(0.1 * failures)
+        except StateError as error:
+            _fail(import_id, phase, f"{error} What was imported up to there stays.")
+            return False
         except Exception:
             logger.exception("import %s failed", import_id)
-            _fail(import_id, phase)
+            _fail(import_id, phase, _UNFORESEEN)
             return False
         if time.monotonic() > deadline:
             break
@@ -180,6 +188,10 @@ def _step(import_id: int, phase: Phase, prepare: Prepare, chunks: Ahead) -> bool
     run = Import.objects.select_for_update().filter(pk=import_id).first()
     if run is None or run.state != phase.state:
         return False
+    if recoding.is_due(run):
+        recoding.go_on(run)
+        run.save()
+        return True
     todo = prepare(run)
     place = Place(str(run.file.name), run.offset, run.lines_done + 1)
     chunk, said = chunks.read(place, header(run), todo)
@@ -226,17 +238,16 @@ def _end(run: Import, phase: Phase) -> None:
 
 def _remove_file(run: Import) -> None:
     """Keep nobody's data longer than it is needed."""
-    name, run.file = str(run.file.name), ""
-    transaction.on_commit(lambda: default_storage.delete(name))
+    names, run.file = [str(run.file.name), *recoding.unfinished(run)], ""
+    transaction.on_commit(lambda: [default_storage.delete(name) for name in names])
 
 
 @transaction.atomic
-def _fail(import_id: int, phase: Phase) -> None:
+def _fail(import_id: int, phase: Phase, why: str) -> None:
     Import.objects.filter(pk=import_id, state=phase.state).update(
         state=ImportState.FAILED,
         stopped_state=phase.state,
-        error="Something unforeseen happened. What was imported up to there stays; "
-        "the log of the server has the details. It can be tried again from there.",
+        error=why,
         finished_at=timezone.now(),
     )
 

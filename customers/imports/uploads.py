@@ -110,9 +110,8 @@ def codec(name: str) -> str:
     return "utf-8" if found == "utf-8-sig" else found
 
 
-@contextlib.contextmanager
-def decoded_again(kept: IO[Any], name: str, encoding: str) -> Iterator[Upload]:
-    """Give the content of a kept file, which was decoded as `name` says, decoded otherwise.
+def recoded(kept: bytes, name: str, encoding: str) -> bytes:
+    """Return whole lines of a kept file, which was decoded as `name` says, decoded otherwise.
 
     Bytes that meant nothing may mean something now. Raises `FileError` for UTF-16, whose bytes
     are not kept.
@@ -120,22 +119,8 @@ def decoded_again(kept: IO[Any], name: str, encoding: str) -> Iterator[Upload]:
     old = codec(name)
     if "utf-16" in (old, encoding):
         raise FileError("UTF-16 cannot be read as another encoding. Upload the file again.")
-    encoder = codecs.getincrementalencoder(old)("surrogateescape")
-    kept.seek(0)
-    blocks = (encoder.encode(text) for text in _texts(iter(lambda: kept.read(BLOCK), b"")))
-    with tempfile.TemporaryFile() as content:
-        for text in _decoded(blocks, encoding):
-            content.write(text.encode("utf-8", "surrogateescape"))
-        size = content.tell()
-        content.seek(0)
-        yield Upload(content, size, "", ENCODINGS[encoding], "")
-
-
-def _texts(blocks: Iterator[bytes]) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    for block in blocks:
-        yield decoder.decode(block)
-    yield decoder.decode(b"", final=True)
+    given = kept.decode("utf-8", "surrogateescape").encode(old, "surrogateescape")
+    return given.decode(encoding, "surrogateescape").encode("utf-8", "surrogateescape")
 
 
 def _packing(file: IO[Any]) -> str:
@@ -237,8 +222,9 @@ def _detect(blocks: Iterator[bytes], digest: Any) -> str:
         good, bad = good + more_good, bad + more_bad
     if encoding:
         return encoding
-    # Text in Windows-1252 hardly ever looks like valid UTF-8; in UTF-8 a few bytes may be broken.
-    if not bad or bad < good:
+    # Text in Windows-1252 hardly ever looks like UTF-8. Where both stand in a file, it is better
+    # that some lines are refused than that letters of the others turn into something else.
+    if bad <= 4 * good:
         return "utf-8"
     return "mac-roman" if mac > 2 * windows else "cp1252"
 
