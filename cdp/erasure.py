@@ -6,13 +6,14 @@ restore from a backup that still knows the person.
 
 import json
 import os
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
+from django.db.models import Count
 
 from activation import erasure as activation_erasure
 from activation.models import Delivery
@@ -34,6 +35,16 @@ from segments import erasure as segments_erasure
 from segments.models import Membership, MembershipChange
 
 AT_ONCE = 50_000  # identifiers that are hashed together, when erasures are done again
+_COUNTED: Final[Mapping[str, tuple[Any, str]]] = {  # what a proof counts, and whose each row is
+    "profiles": (Customer, "pk"),
+    "identifiers": (Identifier, "customer"),
+    "changes of values": (FieldChange, "customer"),
+    "consent decisions": (ConsentChange, "customer"),
+    "events": (Event, "customer"),
+    "places in segments": (Membership, "customer"),
+    "entries and exits of segments": (MembershipChange, "customer"),
+    "messages": (Delivery, "customer_id"),
+}
 
 
 class NotLoggedError(Exception):
@@ -42,30 +53,45 @@ class NotLoggedError(Exception):
 
 def survey(customer_ids: Collection[int]) -> dict[str, int]:
     """Count what is known of customers and goes if they are erased: {what: how many}."""
-    return _count(_everyone(customer_ids))
+    person_of = customers_erasure.persons_of([customer_ids])
+    return _count(person_of)[min(customer_ids)] if person_of else {}
 
 
-@transaction.atomic
 def erase(customer_ids: Collection[int], *, by: str) -> Erasure:
     """Remove one person, whom these ids all mean, everywhere, and keep them out from now on.
 
     Raises `NotLoggedError`.
     """
-    everyone = _everyone(customer_ids)
-    customers_erasure.hold(everyone)
-    everyone = _everyone(customer_ids)
-    counts = _count(everyone)
-    traces = customers_erasure.traces(everyone)
-    _forget(everyone)
-    counts["events set aside or waiting"] = events_erasure.forget_traces(traces)
-    counts["lines of files"] = customers_erasure.forget_traces(traces)
+    (proof,) = erase_each([customer_ids], by=by)
+    return proof
+
+
+@transaction.atomic
+def erase_each(people: Sequence[Collection[int]], *, by: str) -> list[Erasure]:
+    """Remove persons together, each of whom some ids mean; each has a proof of their own.
+
+    Nobody is identified meanwhile: take a few dozen at a time. Raises `NotLoggedError`, and erases
+    nobody then.
+    """
+    customers_erasure.hold(customers_erasure.persons_of(people))
+    person_of = customers_erasure.persons_of(people)
+    counts = _count(person_of)
+    traces = customers_erasure.traces(person_of)
+    _forget(person_of)
+    waiting, lines = events_erasure.forget_traces(traces), customers_erasure.forget_traces(traces)
     exports.forget_people()
-    erasure = Erasure(by=by, counts=counts, digests=sorted(map(tombstones.digest, traces.keys)))
-    tombstones.place(erasure.digests)
-    erasure.save()
-    erasure.refresh_from_db()
-    _log(erasure)
-    return erasure
+    proofs = []
+    for person, count in counts.items():
+        count["events set aside or waiting"] = waiting[person]
+        count["lines of files"] = lines[person]
+        digests = sorted(map(tombstones.digest, traces[person].keys))
+        proofs.append(Erasure(by=by, counts=count, digests=digests))
+    tombstones.place({digest for proof in proofs for digest in proof.digests})
+    Erasure.objects.bulk_create(proofs)
+    stored = Erasure.objects.in_bulk([proof.pk for proof in proofs])
+    proofs = [stored[proof.pk] for proof in proofs]
+    _log(proofs)
+    return proofs
 
 
 @transaction.atomic
@@ -74,13 +100,9 @@ def forget(customer_ids: Collection[int]) -> None:
 
     They may come back: this is for what was no person, such as the demo.
     """
-    everyone = _everyone(customer_ids)
+    everyone = customers_erasure.persons_of([[own] for own in customer_ids])
     customers_erasure.hold(everyone)
     _forget(everyone)
-
-
-def _everyone(customer_ids: Collection[int]) -> list[int]:
-    return [*customer_ids, *customers_erasure.absorbed_by(customer_ids)]
 
 
 def _forget(everyone: Collection[int]) -> None:
@@ -95,34 +117,33 @@ def _forget(everyone: Collection[int]) -> None:
     Message.objects.filter(body__data__customer__id__in=[*everyone]).delete()
 
 
-def _count(everyone: Collection[int]) -> dict[str, int]:
-    rows: dict[str, Any] = {
-        "profiles": Customer.objects.filter(pk__in=everyone),
-        "identifiers": Identifier.objects.filter(customer__in=everyone),
-        "changes of values": FieldChange.objects.filter(customer__in=everyone),
-        "consent decisions": ConsentChange.objects.filter(customer__in=everyone),
-        "events": Event.objects.filter(customer__in=everyone),
-        "places in segments": Membership.objects.filter(customer__in=everyone),
-        "entries and exits of segments": MembershipChange.objects.filter(customer__in=everyone),
-        "messages": Delivery.objects.filter(customer_id__in=everyone),
-    }
-    return {what: found.count() for what, found in rows.items()}
+def _count(person_of: Mapping[int, int]) -> dict[int, dict[str, int]]:
+    """Count what is known of persons, by the id that stands for each."""
+    counts = {person: dict.fromkeys(_COUNTED, 0) for person in person_of.values()}
+    for what, (model, whose) in _COUNTED.items():
+        rows = model.objects.filter(**{f"{whose}__in": [*person_of]}).order_by()
+        for customer_id, count in rows.values_list(whose).annotate(count=Count("*")):
+            counts[person_of[customer_id]][what] += count
+    return counts
 
 
-def _log(erasure: Erasure) -> None:
-    """Append the erasure to the file, durably, before the database commits it."""
-    line = {
-        "id": str(erasure.pk),
-        "at": erasure.at.isoformat(),
-        "by": erasure.by,
-        "counts": erasure.counts,
-        "digests": erasure.digests,
-    }
+def _log(proofs: Sequence[Erasure]) -> None:
+    """Append erasures to the file, durably, before the database commits them."""
+    lines = [
+        {
+            "id": str(proof.pk),
+            "at": proof.at.isoformat(),
+            "by": proof.by,
+            "counts": proof.counts,
+            "digests": proof.digests,
+        }
+        for proof in proofs
+    ]
     path = settings.ERASURE_LOG
     try:
         path.touch(mode=0o600)
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

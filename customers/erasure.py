@@ -1,6 +1,7 @@
 """Forgetting customers: what this floor keeps of them."""
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,49 +49,62 @@ def hold(customer_ids: Collection[int]) -> None:
     locked.values_list("pk").last()
 
 
-def absorbed_by(customer_ids: Collection[int]) -> set[int]:
-    """Return the customers that were merged into these, directly or through others."""
-    found: set[int] = set()
-    wanted = set(customer_ids)
+def persons_of(people: Iterable[Collection[int]]) -> dict[int, int]:
+    """Return who each customer is, by the first of the ids that mean a person, for all of these.
+
+    That is also the person of those who were merged into them, directly or through others.
+    """
+    person_of = {own: ids[0] for ids in map(sorted, people) for own in ids}
+    wanted = {*person_of}
     while wanted:
-        absorbed = Customer.objects.filter(merged_into__in=wanted).values_list("pk", flat=True)
-        wanted = set(absorbed) - found
-        found |= wanted
-    return found - set(customer_ids)
+        rows = Customer.objects.filter(merged_into__in=wanted).values_list("pk", "merged_into")
+        found = {pk: person_of[into] for pk, into in rows if into and pk not in person_of}
+        person_of |= found
+        wanted = {*found}
+    return person_of
 
 
-def traces(customer_ids: Collection[int]) -> Traces:
-    """Collect what may lead to these customers elsewhere. An address of somebody else is none."""
-    known = Identifier.objects.filter(customer__in=customer_ids)
-    keys = {*known.values_list("kind", "value")}
-    texts = {value for _, value in keys}
-    fields = [
-        *Customer.objects.filter(pk__in=customer_ids).values_list("fields", flat=True),
-        *_former(customer_ids),
-    ]
-    told = {
-        (kind, raw)
-        for values in fields
-        for kind in (identity.EMAIL, identity.PHONE)
-        for raw in contacts.values(kind, values)
-        if raw
+def traces(person_of: Mapping[int, int]) -> dict[int, Traces]:
+    """Collect what may lead to persons elsewhere. An address of somebody else is none."""
+    keys: dict[int, set[Key]] = {person: set() for person in person_of.values()}
+    known = Identifier.objects.filter(customer__in=person_of)
+    for customer_id, kind, value in known.values_list("customer", "kind", "value"):
+        keys[person_of[customer_id]].add((kind, value))
+    addresses = {person: {value for _, value in own} for person, own in keys.items()}
+    values: dict[int, set[str]] = {person: set() for person in keys}
+    told = set()
+    for customer_id, fields in _fields(person_of):
+        person = person_of[customer_id]
+        values[person].update(_texts(fields))
+        told |= {
+            (person, kind, raw, identity.normalise(kind, raw))
+            for kind in (identity.EMAIL, identity.PHONE)
+            for raw in contacts.values(kind, fields)
+            if raw
+        }
+    owners = identities.select_owners(sorted({(kind, v) for _, kind, _, v in told if v}))
+    for person, kind, raw, value in told:
+        owner = owners.get((kind, value)) if value else None
+        if value and (owner is None or person_of.get(owner) == person):
+            keys[person].add((kind, value))
+            addresses[person] |= {raw, value}
+    return {
+        person: Traces(
+            frozenset(own),
+            frozenset(addresses[person]),
+            frozenset(addresses[person] | values[person]),
+        )
+        for person, own in keys.items()
     }
-    addresses = {(kind, raw, identity.normalise(kind, raw)) for kind, raw in told}
-    others = identities.select_owners(sorted({(kind, v) for kind, _, v in addresses if v}))
-    for kind, raw, value in addresses:
-        if value and others.get((kind, value)) in (None, *customer_ids):
-            keys.add((kind, value))
-            texts |= {raw, value}
-    values = texts | {v for each in fields for v in _texts(each)}
-    return Traces(frozenset(keys), frozenset(texts), frozenset(values))
 
 
-def _former(customer_ids: Collection[int]) -> Iterable[dict[str, Any]]:
-    """Yield values that these customers had once."""
+def _fields(customer_ids: Collection[int]) -> Iterable[tuple[int, dict[str, Any]]]:
+    """Yield the values that customers have, and those that they had once."""
+    yield from Customer.objects.filter(pk__in=customer_ids).values_list("pk", "fields")
     rows = FieldChange.objects.filter(customer__in=customer_ids)
-    for changes in rows.values_list("changes", flat=True):
-        yield {name: new for name, (_, new) in changes.items()}
-        yield {name: old for name, (old, _) in changes.items()}
+    for customer_id, changes in rows.values_list("customer", "changes"):
+        yield customer_id, {name: new for name, (_, new) in changes.items()}
+        yield customer_id, {name: old for name, (old, _) in changes.items()}
 
 
 def _texts(fields: dict[str, Any]) -> Iterable[str]:
@@ -114,9 +128,10 @@ def forget(customer_ids: Collection[int]) -> None:
     Customer.objects.filter(pk__in=customer_ids).delete()
 
 
-def forget_traces(found: Traces) -> int:
-    """Remove what imports still hold of somebody; return how many lines that were."""
-    return erasing.forget(found.addresses, found.values)
+def forget_traces(found: Mapping[int, Traces]) -> Counter[int]:
+    """Remove what imports still hold of persons; return how many lines that were of each."""
+    owner_of = {text: person for person, own in found.items() for text in own.addresses}
+    return erasing.forget(owner_of, {text for own in found.values() for text in own.values})
 
 
 def _forget_addresses(customer_ids: Collection[int]) -> None:

@@ -1,7 +1,8 @@
 """Forgetting: what this floor keeps of customers, and sources with all that came from them."""
 
 import json
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -37,29 +38,32 @@ def forget(customer_ids: Collection[int]) -> None:
     Event.objects.filter(customer__in=customer_ids).delete()
 
 
-def forget_traces(traces: Traces) -> int:
-    """Remove what waits or was set aside and is of somebody who is erased; return how many events.
+def forget_traces(of_each: Mapping[int, Traces]) -> Counter[int]:
+    """Remove what waits or was set aside and is of persons who are erased.
 
-    What others are receiving at this moment is theirs to leave out.
+    Returns how many events that were of each. What others are receiving at this moment is theirs to
+    leave out.
     """
-    texts = sorted({form for text in traces.addresses for form in _written(text)})
-    found = 0
+    addresses = {text for traces in of_each.values() for text in traces.addresses}
+    texts = sorted({form for text in addresses for form in _written(text)})
+    found: Counter[int] = Counter()
     for row_id, call, body in queue.lock_inbox_with([text.encode() for text in texts]):
-        kept, removed = _without(bytes(body), call, traces)
+        kept, removed = _without(bytes(body), call, of_each)
         found += removed
         if kept is None:
             Inbox.objects.filter(pk=row_id).delete()
         elif removed:
             Inbox.objects.filter(pk=row_id).update(body=kept)
-    guilty = [
-        row_id
-        for row_id, call, body in quarantined.select_quarantined_with(texts)
-        if _without(body.encode(), call, traces)[1]
-    ]
+    guilty = {}
+    for row_id, call, body in quarantined.select_quarantined_with(texts):
+        if removed := _without(body.encode(), call, of_each)[1]:
+            guilty[row_id] = next(iter(removed))
+    found += Counter(guilty.values())
     Quarantine.objects.filter(pk__in=guilty).delete()
-    told = [json.dumps(value, ensure_ascii=False) for value in traces.values]
-    DiscoveredField.objects.filter(example__in=[*traces.values, *told]).update(example="")
-    return found + len(guilty)
+    values = {text for traces in of_each.values() for text in traces.values}
+    told = [json.dumps(value, ensure_ascii=False) for value in values]
+    DiscoveredField.objects.filter(example__in=[*values, *told]).update(example="")
+    return found
 
 
 def _written(text: str) -> set[str]:
@@ -67,35 +71,55 @@ def _written(text: str) -> set[str]:
     return {json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (False, True)}
 
 
-def _without(body: bytes, call: str, traces: Traces) -> tuple[bytes | None, int]:
-    """Return a request without the events of somebody, None if nothing is left; and how many."""
+def _without(
+    body: bytes, call: str, of_each: Mapping[int, Traces]
+) -> tuple[bytes | None, Counter[int]]:
+    """Return a request without the events of persons, None if nothing is left; and how many."""
     try:
         value, _ = payload.read(body)
     except payload.MalformedError:
-        return None, 1
+        return None, Counter([_named_in(body, of_each)])
     if not isinstance(value, dict) or not isinstance(value.get("batch"), list):
-        return (None, 1) if _is_of(value, call, traces) else (body, 0)
-    kept = [event for event in value["batch"] if not _is_of(event, call, traces)]
-    removed = len(value["batch"]) - len(kept)
+        owner = _owner(value, call, of_each)
+        return (body, Counter()) if owner is None else (None, Counter([owner]))
+    owners = [_owner(event, call, of_each) for event in value["batch"]]
+    kept = [event for event, owner in zip(value["batch"], owners, strict=True) if owner is None]
+    removed = Counter(owner for owner in owners if owner is not None)
     return (payload.write({**value, "batch": kept}) if kept else None), removed
 
 
-def _is_of(event: Any, call: str, traces: Traces) -> bool:
-    """Whether an event is somebody's: it names them, or speaks of an address of theirs."""
-    if not isinstance(event, dict):
-        return False
-    keys = cleaning.identifiers(event, str(event.get("type") or call))
-    if tombstones.is_barred(keys, traces.keys):
-        return True
-    if any(kind == identity.CUSTOMER_ID for kind, _ in keys):
-        return False
-    text = payload.write(payload.scrub(event)).decode()
-    return any(
-        f'"{form}"' in text
-        for address in traces.addresses
-        if len(address) >= TELLING
-        for form in _written(address)
+def _named_in(body: bytes, of_each: Mapping[int, Traces]) -> int:
+    """Return the first of whom an address stands in a request that cannot be read."""
+    found = (
+        person
+        for person, traces in of_each.items()
+        if any(form.encode() in body for text in traces.addresses for form in _written(text))
     )
+    return next(found, next(iter(of_each)))
+
+
+def _owner(event: Any, call: str, of_each: Mapping[int, Traces]) -> int | None:
+    """Return whose an event is: whom it names, or of whose address it speaks."""
+    if not isinstance(event, dict):
+        return None
+    keys = cleaning.identifiers(event, str(event.get("type") or call))
+    for person, traces in of_each.items():
+        if tombstones.is_barred(keys, traces.keys):
+            return person
+    if any(kind == identity.CUSTOMER_ID for kind, _ in keys):
+        return None
+    text = payload.write(payload.scrub(event)).decode()
+    for person, traces in of_each.items():
+        if any(f'"{form}"' in text for form in _telling(traces)):
+            return person
+    return None
+
+
+def _telling(traces: Traces) -> Iterator[str]:
+    """Yield addresses that are somebody's wherever they stand, as JSON may write them."""
+    for address in traces.addresses:
+        if len(address) >= TELLING:
+            yield from _written(address)
 
 
 def forget_sources(source_ids: Collection[int]) -> None:

@@ -148,6 +148,21 @@ def test_proof_has_counts_and_no_personal_data(known, api):
     assert not any(text in json.dumps(page) for text in STRINGS)
 
 
+def test_persons_erased_together_have_each_their_own_proof(known, log):
+    bob = Customer.objects.get(external_id="uBob")
+    proofs = erasure.erase_each([[known.pk], [bob.pk]], by="Anna")
+    of_ann, of_bob = sorted((proof.counts for proof in proofs), key=lambda c: -c["profiles"])
+    assert (of_ann["profiles"], of_bob["profiles"]) == (2, 1)
+    assert (of_ann["events"], of_bob["events"]) == (2, 1)
+    assert (of_ann["lines of files"], of_bob["lines of files"]) == (3, 3)
+    assert of_ann["events set aside or waiting"] > of_bob["events set aside or waiting"] == 2
+    assert Event.objects.count() == Inbox.objects.count() == 0
+    assert left_of() == []
+    logged = [json.loads(line)["digests"] for line in log.read_text().splitlines()]
+    assert sorted(logged) == sorted(proof.digests for proof in proofs)
+    assert not {*logged[0]} & {*logged[1]}
+
+
 def test_erasures_are_done_again_after_a_restore(known, api, log, send, capsys):
     api.delete(f"/api/customers/{known.pk}/")
     Erasure.objects.all().delete()

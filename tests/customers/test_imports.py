@@ -280,7 +280,7 @@ def test_discarded_import_leaves_nothing(django_capture_on_commit_callbacks):
 def test_lines_of_an_erased_customer_are_forgotten(make_customer):
     ann = make_customer("ann")
     run = applied(HEADER + "ann,points,x\nbob,points,x\n")
-    erasure.forget_traces(erasure.traces([ann.pk]))
+    erasure.forget_traces(erasure.traces({ann.pk: ann.pk}))
     assert problems(run) == [(3, "not_a_number")]
 
 
