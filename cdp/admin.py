@@ -28,6 +28,7 @@ from cdp import (
     timeline,
     work,
 )
+from cdp import imports as member_imports
 from cdp.exports import pages as export_pages
 from customers import (
     adminkit,
@@ -422,6 +423,20 @@ def event_sources() -> list[tuple[str, str]]:
     return [*Source.objects.values_list("key", "name")]
 
 
+def segments_by_hand() -> list[tuple[str, str]]:
+    """Return the segments that customers of a file may be put into: (key, name)."""
+    by_hand = Segment.objects.filter(kind=SegmentKind.STATIC).order_by("name")
+    return [*by_hand.values_list("key", "name")]
+
+
+def segment_of_file(run: Import) -> tuple[str, str]:
+    """Return the name and page of the segment that a file of members is for."""
+    segment = Segment.objects.filter(key=run.options["segment"]).first()
+    return (
+        (str(segment), pages.segment_url(segment.pk)) if segment else ("a segment that is gone", "")
+    )
+
+
 @admin.register(Import)
 class ImportPages(ImportAdmin):
     """Imports of customers' values and of events."""
@@ -438,5 +453,20 @@ class ImportPages(ImportAdmin):
             event_imports.is_undoable,
             event_imports.start_undo,
             event_sources,
+            "source",
+        ),
+        ImportKind.SEGMENT_MEMBERS: Kind(
+            "Customers for a segment kept by hand",
+            "One customerId a line. Whom you do not have yet is not created: such lines are "
+            "listed.",
+            member_imports.create,
+            member_imports.example,
+            member_imports.start_check_again,
+            member_imports.is_undoable,
+            member_imports.start_undo,
+            segments_by_hand,
+            "segment",
+            "segments.change_segment",
+            segment_of_file,
         ),
     }

@@ -25,7 +25,8 @@ from rest_framework.views import APIView
 
 from activation import api as activation_api
 from activation import outbox
-from cdp import erasure, export, identities_api
+from cdp import apikeys, erasure, export, identities_api
+from cdp import imports as member_imports
 from cdp.customer_filters import CustomerFilters, segment_of
 from cdp.duplicates import PossibleDuplicateViewSet
 from cdp.exports.api import ExportViewSet
@@ -161,7 +162,15 @@ class ConsentPurposeViewSet(consent_api.ConsentPurposeViewSet):
 
 
 class ImportViewSet(imports_api.ImportViewSet):
-    kinds = {**imports_api.ImportViewSet.kinds, ImportKind.EVENTS: event_imports}
+    kinds = {
+        **imports_api.ImportViewSet.kinds,
+        ImportKind.EVENTS: event_imports,
+        ImportKind.SEGMENT_MEMBERS: member_imports,
+    }
+
+    def check_kind(self, kind: str) -> None:
+        if kind == ImportKind.SEGMENT_MEMBERS:
+            apikeys.require(self.request, "segments", "segments.change_segment")
 
 
 class SegmentViewSet(segments_api.SegmentViewSet):

@@ -148,6 +148,16 @@ class HasScope(permissions.BasePermission):
         return user.has_perm(f"{model._meta.app_label}.{right}_{model._meta.model_name}")
 
 
+def require(request: Request, resource: str, permission: str) -> None:
+    """Raise `PermissionDenied` unless a key may also write this resource, or staff may do this."""
+    if isinstance(request.auth, ApiKey):
+        is_allowed = f"{resource}:write" in request.auth.scopes
+    else:
+        is_allowed = bool(request.user and request.user.has_perm(permission))
+    if not is_allowed:
+        raise exceptions.PermissionDenied(f"This needs the right to write {resource}, too.")
+
+
 class Throttle(throttling.BaseThrottle):
     """So many requests a minute for each key and user, in each web process; then 429."""
 

@@ -1,15 +1,18 @@
 """The admin pages of segments, with the triggers that rely on them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.urls import reverse
 
 from activation import outbox
 from activation.models import Trigger
 from activation.trigger_pages import trigger_url
+from cdp import imports
+from customers import adminkit
 from customers.adminkit import Use
 from segments.admin import SegmentAdmin
 from segments.memberships import Transition
@@ -34,3 +37,15 @@ class SegmentPages(SegmentAdmin):
 
     def tell(self, transitions: Sequence[Transition]) -> None:
         outbox.enqueue(transitions)
+
+    def take_file(self, request: HttpRequest, segment: Segment, file: IO[Any]) -> str:
+        if not request.user.has_perm("customers.add_import"):
+            raise PermissionDenied
+        run = imports.create(
+            file,
+            name=str(file.name),
+            options={"segment": segment.key},
+            created_by=adminkit.actor(request),
+        )
+        imports.start_check(run.pk)
+        return reverse("admin:customers_import_change", args=[run.pk])

@@ -31,12 +31,13 @@ def _end(customer_id: int, merged_into: dict[int, int | None]) -> int | None:
 
 def by_external_id(external_ids: Collection[str]) -> dict[str, int]:
     """Return the customer of each of these CustomerIds; unknown ones are left out."""
-    normal = {text: identity.normalise(identity.CUSTOMER_ID, text) for text in external_ids}
-    found = Identifier.objects.filter(
-        kind=identity.CUSTOMER_ID, value__in=[value for value in normal.values() if value]
-    )
-    owners = dict(found.values_list("value", "customer_id"))
-    return {text: owners[value] for text, value in normal.items() if value in owners}
+    key_of = {
+        text: (identity.CUSTOMER_ID, value)
+        for text in external_ids
+        if (value := identity.normalise(identity.CUSTOMER_ID, text))
+    }
+    owners = identities.select_owners(sorted({*key_of.values()}))
+    return {text: owners[key] for text, key in key_of.items() if key in owners}
 
 
 def by_contact(keys: Collection[Key]) -> dict[Key, int]:

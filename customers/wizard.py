@@ -46,6 +46,9 @@ class Kind(NamedTuple):
 
     `create(file, name=…, options=…, created_by=…)` keeps it, `example()` is a file to begin with,
     `check_again(id, options)` reads it in another way, `undo(id)` takes back what it brought.
+    `choices()` are the values of the option `option` that whoever uploads one must choose from,
+    and `permission` is what they need besides. `target(import)` is what the file is for: its name
+    and its page.
     """
 
     label: str
@@ -55,7 +58,10 @@ class Kind(NamedTuple):
     check_again: Callable[[int, Mapping[str, Any]], None]
     is_undoable: Callable[[Import], bool]
     undo: Callable[[int], None]
-    sources: Callable[[], list[tuple[str, str]]] | None = None  # whose data the file holds
+    choices: Callable[[], list[tuple[str, str]]] | None = None
+    option: str = ""
+    permission: str = ""
+    target: Callable[[Import], tuple[str, str]] | None = None
 
 
 class ChooseForm(forms.Form):
@@ -80,6 +86,7 @@ class ChooseForm(forms.Form):
         required=False,
     )
     source = forms.CharField(label="Events of", required=False)
+    segment = forms.CharField(label="Customers for", required=False)
     event = forms.CharField(label="Every line is", required=False, max_length=200)
     columns = forms.CharField(label="Columns called otherwise", required=False, max_length=20_000)
 
@@ -94,7 +101,7 @@ class ChooseForm(forms.Form):
                 found[name] = meaning
         return found
 
-    def options(self, *, has_source: bool) -> dict[str, Any]:
+    def options(self, option: str) -> dict[str, Any]:
         """Return what was chosen as the options of an import."""
         chosen = {name: self.cleaned_data[name] or AUTO for name in ("numbers", "dates")}
         chosen |= {
@@ -102,8 +109,9 @@ class ChooseForm(forms.Form):
             for name in ("delimiter", "encoding")
             if self.cleaned_data[name]
         }
-        if has_source:
-            chosen["source"] = self.cleaned_data["source"]
+        if option:
+            chosen[option] = self.cleaned_data[option]
+        if option == "source":
             chosen |= {name: v for name in ("event", "columns") if (v := self.cleaned_data[name])}
         return chosen
 
@@ -202,25 +210,25 @@ class ImportAdmin(ProductAdmin):
             run = self._create(request, form)
             if run:
                 return self._go_to(run)
-        kind = request.POST.get("kind") or request.GET.get("kind") or next(iter(self.kinds))
+        kinds = {key: kind for key, kind in self.kinds.items() if _may(request, kind)}
+        asked = request.POST.get("kind") or request.GET.get("kind")
         context = {
             "form": form,
-            "kinds": [(key, each, each.sources and each.sources()) for key, each in self._kinds()],
-            "chosen": kind if kind in self.kinds else next(iter(self.kinds)),
+            "kinds": [
+                (str(key), kind, kind.choices and kind.choices()) for key, kind in kinds.items()
+            ],
+            "chosen": asked if asked in kinds else next(iter(kinds)),
+            "segment": request.POST.get("segment") or request.GET.get("segment"),
             "steps": list(_steps(1)),
         }
         return adminkit.page(
             request, "customers/import_choose.html", context, title="Import a file", model=Import
         )
 
-    def _kinds(self) -> Iterator[tuple[str, Kind]]:
-        for key, kind in self.kinds.items():
-            yield str(key), kind
-
     def _create(self, request: HttpRequest, form: ChooseForm) -> Import | None:
         """Keep the file and start its check; say on the form what is wrong with it otherwise."""
         kind = self.kinds.get(form.cleaned_data["kind"])
-        if kind is None:
+        if kind is None or not _may(request, kind):
             form.add_error(None, "There is no such kind of file.")
             return None
         file = form.cleaned_data["file"]
@@ -228,7 +236,7 @@ class ImportAdmin(ProductAdmin):
             run = kind.create(
                 file,
                 name=str(file.name),
-                options=form.options(has_source=kind.sources is not None),
+                options=form.options(kind.option),
                 created_by=adminkit.actor(request),
             )
         except imports.FileError as error:
@@ -288,8 +296,7 @@ class ImportAdmin(ProductAdmin):
     @method_decorator(require_POST)
     def command(self, request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
         """Start, stop, resume, undo or discard an import."""
-        self._require_add(request)
-        run = self._run(request, run_id)
+        run = self._run_to_change(request, run_id)
         commands: dict[str, Callable[[int], None]] = {
             "start": imports.start_apply,
             "stop": imports.stop,
@@ -311,8 +318,7 @@ class ImportAdmin(ProductAdmin):
     @method_decorator(require_POST)
     def recheck(self, request: HttpRequest, run_id: int) -> HttpResponse:
         """Check the file again with other options, creating the fields that were asked for."""
-        self._require_add(request)
-        run = self._run(request, run_id)
+        run = self._run_to_change(request, run_id)
         try:
             with transaction.atomic():
                 mapping = self._map_names(request, run)
@@ -347,6 +353,7 @@ class ImportAdmin(ProductAdmin):
         found = run.summary.get("fields", {})
         unknown = _unknown(run)
         is_wide = run.format.get("layout") == "wide"
+        target = self.kinds[run.kind].target
         return {
             "run": run,
             "steps": list(_steps(_step_of(run))),
@@ -378,7 +385,9 @@ class ImportAdmin(ProductAdmin):
             "earlier": imports.earlier(run) if run.state == ImportState.CHECKED else None,
             "is_undoable": self.kinds[run.kind].is_undoable(run),
             "undone": run.summary.get("undo", {}),
-            "may_act": self.has_add_permission(request),
+            "target": target and target(run),
+            "members": run.summary.get("members", {}),
+            "may_act": self.has_add_permission(request) and _may(request, self.kinds[run.kind]),
             "may_create_fields": request.user.has_perm("customers.add_customerfield"),
         }
 
@@ -387,12 +396,23 @@ class ImportAdmin(ProductAdmin):
             raise PermissionDenied
         return adminkit.row_or_404(Import, str(run_id))
 
+    def _run_to_change(self, request: HttpRequest, run_id: int) -> Import:
+        self._require_add(request)
+        run = self._run(request, run_id)
+        if not _may(request, self.kinds[run.kind]):
+            raise PermissionDenied
+        return run
+
     def _require_add(self, request: HttpRequest) -> None:
         if not self.has_add_permission(request):
             raise PermissionDenied
 
     def _go_to(self, run: Import) -> HttpResponse:
         return adminkit.redirect(reverse("admin:customers_import_change", args=[run.pk]))
+
+
+def _may(request: HttpRequest, kind: Kind) -> bool:
+    return not kind.permission or request.user.has_perm(kind.permission)
 
 
 def _create_name(name: str, kind: str) -> str | None:

@@ -5,7 +5,7 @@ The roof registers these pages: it knows what uses a segment, and who must hear 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -80,6 +80,10 @@ class SegmentAdmin(ProductAdmin):
 
     def tell(self, transitions: Sequence[Transition]) -> None:
         """Carry news of members by hand to the floors above; here nobody listens."""
+
+    def take_file(self, request: HttpRequest, segment: Segment, file: IO[Any]) -> str:
+        """Take in a file of members as an import, which the roof runs; return its page."""
+        raise PermissionDenied
 
     def links(self, request: HttpRequest, segment: Segment) -> dict[str, Any]:
         """Return where a segment's page leads on higher floors."""
@@ -218,7 +222,7 @@ class SegmentAdmin(ProductAdmin):
     # Members by hand
 
     def add_members_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return by_hand.add(request, self._by_hand(request, pk), self.tell)
+        return by_hand.add(request, self._by_hand(request, pk), self.tell, self.take_file)
 
     @method_decorator(require_POST)
     def remove_member_view(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from customers import adminkit, formats, identity
 from customers.imports.uploads import FileError
 from customers.models import Identifier
-from segments import definitions, lists, pages
+from segments import definitions, pages
 from segments.builder import SegmentForm
 from segments.memberships import Transition
 from segments.models import Segment, SegmentKind
@@ -18,6 +18,7 @@ from segments.models import Segment, SegmentKind
 MAX_LINES = 10_000  # that are pasted at a time
 
 Tell = Callable[[Sequence[Transition]], None]  # carries news to the floors above
+Take = Callable[[HttpRequest, Segment, IO[Any]], str]  # takes a file in, and says where it is shown
 
 
 class Verdict(NamedTuple):
@@ -49,15 +50,18 @@ def edit(request: HttpRequest, segment: Segment | None) -> HttpResponse:
     )
 
 
-def add(request: HttpRequest, segment: Segment, tell: Tell) -> HttpResponse:
-    """Add the customers whose CustomerIds were pasted, and say of every line what became of it."""
+def add(request: HttpRequest, segment: Segment, tell: Tell, take: Take) -> HttpResponse:
+    """Add the customers whose CustomerIds were pasted, and say of every line what became of it.
+
+    A file is taken in as an import instead.
+    """
     text = request.POST.get("customer_ids", "")
     file = request.FILES.get("file")
     verdicts: list[Verdict] = []
     problem = ""
     if request.method == "POST" and file:
         try:
-            verdicts = _add_file(segment, file, tell)
+            return adminkit.redirect(take(request, segment, file))
         except FileError as error:
             problem = str(error)
     elif request.method == "POST":
@@ -110,23 +114,6 @@ def _add(segment: Segment, lines: Sequence[str], tell: Tell) -> list[Verdict]:
         if customer_id is not None:
             seen.add(customer_id)
     return verdicts
-
-
-@transaction.atomic
-def _add_file(segment: Segment, file: IO[Any], tell: Tell) -> list[Verdict]:
-    found = lists.read(file)
-    transitions = definitions.add_members(segment, {*found.customer_of.values()})
-    tell(transitions)
-    new = {transition.customer_id for transition in transitions}
-    wrong = [
-        Verdict(", ".join(one.cells), f"Line {one.line}: {one.message}", "bad")
-        for one in found.problems
-    ]
-    right = [
-        _verdict(text, customer_id, new, is_twice=False)
-        for text, customer_id in found.customer_of.items()
-    ]
-    return wrong + right
 
 
 def _verdict(line: str, customer_id: int | None, new: set[int], *, is_twice: bool) -> Verdict:

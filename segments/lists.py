@@ -31,7 +31,10 @@ def read(file: IO[Any]) -> List:
     for line, cells, text in _cells(file, problems):
         lines += 1
         if lines > MAX_LINES:
-            raise FileError(f"The file has more than {MAX_LINES} lines.")
+            raise FileError(
+                f"The file has more than {MAX_LINES} lines. Import it as a file of the kind "
+                "segment_members."
+            )
         if not text:
             problems.append(Problem(line, "no_customer_id", "The CustomerId is missing.", cells))
         elif text in named:

@@ -61,9 +61,7 @@ class Ahead:
 
 def _read(place: Place, header: Header, work: Work) -> Read:
     with default_storage.open(place.file, "rb") as file:
-        chunk = records.read_chunk(
-            file, header, place.offset, place.line, records.CHUNK_BYTES, work.pattern
-        )
+        chunk = records.read_chunk(file, header, place.offset, place.line, work.size, work.pattern)
     return chunk, work.read(chunk)
 
 

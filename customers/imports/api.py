@@ -69,12 +69,15 @@ class UploadSerializer(apikit.StrictSerializer):
     source = serializers.CharField(  # type: ignore[assignment]  # the name is an attribute's, too
         required=False, help_text="The key of the source that events are of."
     )
+    segment = serializers.CharField(
+        required=False, help_text="The key of the segment, kept by hand, that members are for."
+    )
     options = OptionsField(default=dict, help_text="The options as the text of a JSON object.")
 
     def chosen(self) -> dict[str, Any]:
         """Return the options that were given."""
         given: dict[str, Any] = self.validated_data
-        names = ("numbers", "dates", "delimiter", "encoding", "empty", "create_missing", "source")
+        names = {*self.fields} - {"file", "kind", "dry_run", "options"}
         own = {name: given[name] for name in names if given.get(name) is not None}
         return given["options"] | own
 
@@ -145,7 +148,7 @@ class ImportViewSet(
         """Upload a file and import it, or only check it. Answers at once; read its progress."""
         upload = UploadSerializer(data=request.data)
         upload.is_valid(raise_exception=True)
-        kind = self._kind(upload.validated_data["kind"])
+        kind = self._kind(upload.validated_data["kind"], writes=True)
         file = upload.validated_data["file"]
         try:
             run = kind.create(
@@ -172,7 +175,7 @@ class ImportViewSet(
     @action(detail=True, methods=["post"])
     def apply(self, request: Request, pk: str) -> Response:
         """Import a file that was checked."""
-        return self._do(self._kind(self.get_object().kind).start_apply)
+        return self._do(self._kind(self.get_object().kind, writes=True).start_apply)
 
     @extend_schema(request=None, responses=ImportSerializer)
     @action(detail=True, methods=["post"])
@@ -184,6 +187,7 @@ class ImportViewSet(
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
         """Go on where an import was stopped or failed."""
+        self._kind(self.get_object().kind, writes=True)
         return self._do(imports.resume)
 
     @extend_schema(request=None, responses=ImportSerializer)
@@ -195,7 +199,7 @@ class ImportViewSet(
         are removed. Read `summary.undo` for how many were `restored`, `removed` and `kept`, and
         `kept.csv` for the latter.
         """
-        return self._do(self._kind(self.get_object().kind).start_undo)
+        return self._do(self._kind(self.get_object().kind, writes=True).start_undo)
 
     @extend_schema(responses=CSV)
     @action(detail=True, url_path="kept.csv")
@@ -224,9 +228,14 @@ class ImportViewSet(
         kind = request.query_params.get("kind", ImportKind.CUSTOMER_FIELDS)
         return _csv([self._kind(kind).example()], f"example-{kind}.csv")
 
-    def _kind(self, kind: str) -> Any:
+    def check_kind(self, kind: str) -> None:
+        """Raise `PermissionDenied` where writing such a file needs more than imports do."""
+
+    def _kind(self, kind: str, *, writes: bool = False) -> Any:
         if kind not in self.kinds:
             raise apikit.refuse("kind", f"There are {', '.join(sorted(self.kinds))}.", "unknown")
+        if writes:
+            self.check_kind(kind)
         return self.kinds[kind]
 
     def _do(self, act: Callable[[int], None]) -> Response:

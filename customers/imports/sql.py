@@ -354,20 +354,23 @@ def select_written(import_id: int, customer_ids: Sequence[int]) -> list[Any]:
         return rows
 
 
-def lock_lone(import_id: int, customer_ids: Sequence[int]) -> list[tuple[int, str | None, bool]]:
+def lock_lone(
+    import_id: int, customer_ids: Sequence[int], *, tells_identifiers: bool
+) -> list[tuple[int, str | None, bool]]:
     """Lock these customers, in order of id; return (id, CustomerId, whether they are alone).
 
     Alone is who has nothing that did not come from the import: no value, event, identifier, merge
-    or decision. Customers who are gone or merged are left out.
+    or decision. An import that tells identifiers has given all those of who was never seen without
+    it. Customers who are gone or merged are left out.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT c.id, c.external_id,
-                   c.fields = '{}' AND c.first_seen_at IS NULL
-                   AND NOT EXISTS (
+                   c.fields = '{}' AND c.first_seen_at IS NULL AND c.last_seen_at IS NULL
+                   AND (%(tells_identifiers)s OR NOT EXISTS (
                        SELECT FROM customers_identifier AS other
-                       WHERE other.customer_id = c.id AND other.kind <> 'customer_id')
+                       WHERE other.customer_id = c.id AND other.kind <> 'customer_id'))
                    AND NOT EXISTS (
                        SELECT FROM customers_merge WHERE survivor_id = c.id AND undone_at IS NULL)
                    AND NOT EXISTS (SELECT FROM customers_consentchange WHERE customer_id = c.id)
@@ -381,7 +384,11 @@ def lock_lone(import_id: int, customer_ids: Sequence[int]) -> list[tuple[int, st
             ORDER BY c.id
             FOR UPDATE OF c
             """,
-            {"import_id": import_id, "ids": arrays.of_numbers(customer_ids)},
+            {
+                "import_id": import_id,
+                "ids": arrays.of_numbers(customer_ids),
+                "tells_identifiers": tells_identifiers,
+            },
         )
         rows: list[tuple[int, str | None, bool]] = cursor.fetchall()
         return rows

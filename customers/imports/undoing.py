@@ -22,7 +22,7 @@ from customers import changes, fields, survivors
 from customers.imports import columns, consents, running, sql
 from customers.imports.reports import KEPT_PROBLEMS
 from customers.imports.running import UNDO, StateError
-from customers.models import Import, ImportKind, ImportProblem, ImportState, ImportTouched
+from customers.models import Customer, Import, ImportKind, ImportProblem, ImportState, ImportTouched
 
 CHANGED: Final = "changed_since"
 MERGED: Final = "merged_since"
@@ -105,13 +105,14 @@ def take_created(limit: int) -> Taken | None:
     `lone` are those who have nothing but their CustomerId. Call it inside a transaction, and then
     `note_removed`. None if there are no more.
     """
-    for run_id in Import.objects.filter(state=UNDO.state).values_list("pk", flat=True):
+    for run_id, kind in Import.objects.filter(state=UNDO.state).values_list("pk", "kind"):
         chunks = ImportTouched.objects.filter(source=run_id)
         chunk = chunks.exclude(created=[]).select_for_update(skip_locked=True).first()
         if chunk and not chunks.filter(restored_at=None).exists():
             taken, rest = chunk.created[:limit], chunk.created[limit:]
             ImportTouched.objects.filter(pk=chunk.pk).update(created=rest)
-            people = sql.lock_lone(run_id, sorted(taken))
+            tells_identifiers = kind == ImportKind.EVENTS
+            people = sql.lock_lone(run_id, sorted(taken), tells_identifiers=tells_identifiers)
             lone = [customer_id for customer_id, _, is_lone in people if is_lone]
             return Taken(run_id, lone, {own: name or f"ID {own}" for own, name, _ in people})
     return None
@@ -125,6 +126,25 @@ def note_removed(taken: Taken, removed: Collection[int]) -> None:
     _list(run, [(IN_USE, [taken.known_as[customer_id]]) for customer_id in sorted(stay)])
     run.save(update_fields=["summary"])
     end_if_over(run)
+
+
+def keep(run: Import, kept: Mapping[str, Collection[int]], **counts: int) -> None:
+    """Count and list customers who are left as they are, by reason; and whatever else is counted.
+
+    Call it where the import is held and saved afterwards.
+    """
+    names = dict(
+        Customer.objects.filter(pk__in=[own for ids in kept.values() for own in ids]).values_list(
+            "pk", "external_id"
+        )
+    )
+    rows = [
+        (reason, [names.get(own) or f"ID {own}"])
+        for reason, customer_ids in kept.items()
+        for own in customer_ids
+    ]
+    _count(run, **counts, kept=len(rows))
+    _list(run, rows)
 
 
 def end_if_over(run: Import) -> None:

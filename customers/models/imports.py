@@ -11,6 +11,7 @@ from customers.exact import NumericField
 class ImportKind(models.TextChoices):
     CUSTOMER_FIELDS = "customer_fields", "Customer field values"
     EVENTS = "events", "Events"
+    SEGMENT_MEMBERS = "segment_members", "Members of a segment"
 
 
 class ImportState(models.TextChoices):

@@ -1,15 +1,16 @@
 """Files of events that are taken back."""
 
 import io
+import json
 
 import pytest
 
 from cdp import pipeline, undoing
 from customers import imports as customer_imports
-from customers.models import Change, Customer, Import
-from events import imports
+from customers.models import Change, Customer, Identifier, Import
+from events import imports, inbox
 from events import undoing as of_events
-from events.models import Event, Receipt
+from events.models import Event, Receipt, Source
 from segments.models import Membership
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +80,22 @@ def test_who_has_more_by_now_stays(make_field):
     assert undone(run)[1] == {"events": 2, "restored": 2, "removed": 1, "kept": 1}
     assert Customer.objects.get().external_id == "ann"
     assert 'ann,"created by the import' in "".join(customer_imports.kept_file(run))
+
+
+def test_an_address_that_the_file_told_of_goes_with_whom_it_created(make_customer):
+    make_customer("old")
+    lines = [f"{name},Order Completed,2026-01-31 12:30,{name}@new.ch" for name in ("old", "ann")]
+    lines += ["bob,Order Completed,2026-01-31 12:30,bob@new.ch"]
+    text = "\n".join(["customerId,event,timestamp,email", *lines, ""])
+    run = imports.create(io.BytesIO(text.encode()), name="till.csv", options={"source": "till"})
+    imports.apply(run.pk)
+    flow()
+    bob = json.dumps({"userId": "bob"}).encode()
+    inbox.accept(Source.objects.get().write_key, "identify", bob)  # he was seen since
+    flow()
+    assert undone(run)[1] == {"events": 3, "restored": 3, "removed": 1, "kept": 1}
+    emails = Identifier.objects.filter(kind="email").values_list("value", flat=True)
+    assert sorted(emails) == ["bob@new.ch", "old@new.ch"]
 
 
 def test_it_goes_range_by_range_and_waits_for_the_river(monkeypatch):

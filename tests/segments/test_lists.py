@@ -2,7 +2,6 @@ import gzip
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.urls import reverse
 from rest_framework.test import APIClient
 
 from segments import definitions
@@ -64,13 +63,3 @@ def test_only_a_segment_kept_by_hand_takes_a_file(api, vips, make_segment):
         "/api/segments/buyers/members/file/", {"file": file}, headers=api.headers
     )
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (409, "not_by_hand")
-
-
-def test_staff_choose_a_file_and_mend_what_failed(admin_client, vips):
-    address = reverse("admin:segments_segment_add_members", args=[vips.pk])
-    answer = admin_client.post(address, {"file": SimpleUploadedFile("x.csv", FILE)})
-    assert (answer.context["added"], answer.context["failed"]) == (2, 4)
-    assert "Line 5: No customer has this CustomerId." in answer.content.decode()
-    assert Membership.objects.filter(segment=vips).count() == 2
-    answer = admin_client.post(address, {"file": SimpleUploadedFile("x.csv", b"C-1\n")})
-    assert "one of them customerId" in answer.context["problem"]
