@@ -68,8 +68,8 @@ def traces(person_of: Mapping[int, int]) -> dict[int, Traces]:
     """Collect what may lead to persons elsewhere. An address of somebody else is none."""
     keys: dict[int, set[Key]] = {person: set() for person in person_of.values()}
     known = Identifier.objects.filter(customer__in=person_of)
-    for customer_id, kind, value in known.values_list("customer", "kind", "value"):
-        keys[person_of[customer_id]].add((kind, value))
+    for customer_id, kind, text in known.values_list("customer", "kind", "value"):
+        keys[person_of[customer_id]].add((kind, text))
     addresses = {person: {value for _, value in own} for person, own in keys.items()}
     values: dict[int, set[str]] = {person: set() for person in keys}
     told = set()
@@ -83,11 +83,11 @@ def traces(person_of: Mapping[int, int]) -> dict[int, Traces]:
             if raw
         }
     owners = identities.select_owners(sorted({(kind, v) for _, kind, _, v in told if v}))
-    for person, kind, raw, value in told:
-        owner = owners.get((kind, value)) if value else None
-        if value and (owner is None or person_of.get(owner) == person):
-            keys[person].add((kind, value))
-            addresses[person] |= {raw, value}
+    for person, kind, raw, normal in told:
+        owner = owners.get((kind, normal)) if normal else None
+        if normal and (owner is None or person_of.get(owner) == person):
+            keys[person].add((kind, normal))
+            addresses[person] |= {raw, normal}
     return {
         person: Traces(
             frozenset(own),

@@ -9,6 +9,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from django.core.files.storage import default_storage
@@ -239,7 +240,8 @@ def _end(run: Import, phase: Phase) -> None:
 def _remove_file(run: Import) -> None:
     """Keep nobody's data longer than it is needed."""
     names, run.file = [str(run.file.name), *recoding.unfinished(run)], ""
-    transaction.on_commit(lambda: [default_storage.delete(name) for name in names])
+    for name in names:
+        transaction.on_commit(partial(default_storage.delete, name))
 
 
 @transaction.atomic
