@@ -61,7 +61,9 @@ class Ahead:
 
 def _read(place: Place, header: Header, work: Work) -> Read:
     with default_storage.open(place.file, "rb") as file:
-        chunk = records.read_chunk(file, header, place.offset, place.line, work.size, work.pattern)
+        chunk = records.read_chunk(
+            file, header, place.offset, place.line, work.size or records.CHUNK_BYTES, work.pattern
+        )
     return chunk, work.read(chunk)
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from customers.imports.records import CHUNK_BYTES, Chunk
+from customers.imports.records import Chunk
 from customers.imports.reports import Tally
 from customers.models import Import
 
@@ -18,7 +18,8 @@ class Work(NamedTuple):
 
     `handle` gets the chunk and what `read` made of it, which happens in another thread, may happen
     in vain, and must not use the database; whatever it goes by is in `basis`, to be compared. Of
-    lines that the pattern matches the cells need not be seen. `size` is that of a chunk, in bytes.
+    lines that the pattern matches the cells need not be seen. `size` is that of a chunk in
+    bytes, if it is not the usual one.
     """
 
     handle: Callable[[Chunk, Any], Tally]
@@ -26,7 +27,7 @@ class Work(NamedTuple):
     basis: object = None
     pattern: re.Pattern[str] | None = None
     conclude: Callable[[], Tally] = Tally
-    size: int = CHUNK_BYTES
+    size: int | None = None
 
 
 Prepare: TypeAlias = Callable[[Import], Work]
