@@ -32,12 +32,10 @@ def forget(owner_of: Mapping[str, int], values: Collection[str]) -> Counter[int]
     for run in Import.objects.select_for_update().exclude(file="").order_by("pk"):
         run.format["blanked"] = run.format.get("blanked", 0) + 1  # what was read of it is void
         run.save(update_fields=["format"])
-        lines += max((_blank(run, name, wanted) for name in _files(run)), key=_total)
+        blanked = [_blank(run, name, wanted) for name in _files(run)]
+        most = max(blanked, key=Counter[int].total)
+        lines += most
     return lines
-
-
-def _total(counts: Counter[int]) -> int:
-    return counts.total()
 
 
 def _without(value: Any, told: Collection[str]) -> Any:
