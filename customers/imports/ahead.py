@@ -21,11 +21,12 @@ Read: TypeAlias = tuple[Chunk, Any]
 
 
 class Place(NamedTuple):
-    """Where a chunk begins."""
+    """Where a chunk begins, and how long it is."""
 
     file: str
     offset: int
     line: int
+    size: int  # in bytes, about
 
 
 class Ahead:
@@ -54,16 +55,14 @@ class Ahead:
         self._next = None
         chunk, said = reading.result()
         if not chunk.is_last:
-            then = Place(place.file, chunk.next_offset, chunk.next_line)
+            then = place._replace(offset=chunk.next_offset, line=chunk.next_line)
             self._next = then, self._threads.submit(_read, then, header, work)
         return chunk, said
 
 
 def _read(place: Place, header: Header, work: Work) -> Read:
     with default_storage.open(place.file, "rb") as file:
-        chunk = records.read_chunk(
-            file, header, place.offset, place.line, work.size or records.CHUNK_BYTES, work.pattern
-        )
+        chunk = records.read_chunk(file, header, place.offset, place.line, place.size, work.pattern)
     return chunk, work.read(chunk)
 
 

@@ -17,7 +17,7 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from customers.imports import ahead, recoding, reports, sql
+from customers.imports import ahead, pace, recoding, records, reports, sql
 from customers.imports.ahead import Ahead, Place
 from customers.imports.records import Header
 from customers.imports.work import Prepare
@@ -100,6 +100,7 @@ def work(import_id: int, phase: Phase, prepare: Prepare) -> None:
 
     Of several tasks for one import all but one end soon.
     """
+    pace.begin(import_id, records.CHUNK_BYTES)
     with ahead.reading() as chunks:
         work_by(import_id, phase, lambda: _step(import_id, phase, prepare, chunks))
 
@@ -193,14 +194,17 @@ def _step(import_id: int, phase: Phase, prepare: Prepare, chunks: Ahead) -> bool
         recoding.go_on(run)
         run.save()
         return True
+    began = time.monotonic()
     todo = prepare(run)
-    place = Place(str(run.file.name), run.offset, run.lines_done + 1)
+    usual = todo.size or records.CHUNK_BYTES
+    place = Place(str(run.file.name), run.offset, run.lines_done + 1, pace.size(run, usual))
     chunk, said = chunks.read(place, header(run), todo)
     reports.add(run, todo.handle(chunk, said))
     run.offset, run.lines_done = chunk.next_offset, chunk.next_line - 1
     if chunk.is_last:
         reports.add(run, todo.conclude())
         _end(run, phase)
+    pace.note(run, usual, time.monotonic() - began)
     run.save()
     return not chunk.is_last
 
