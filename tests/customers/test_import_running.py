@@ -264,7 +264,7 @@ def test_number_of_queries_does_not_depend_on_the_number_of_lines(
 
     def count(lines):
         run = upload(HEADER + "".join(f"c{n},city,{lines}\nd{n},x,1\n" for n in range(lines)))
-        with django_assert_max_num_queries(40) as queries:
+        with django_assert_max_num_queries(44) as queries:
             imports.apply(run.pk)
         return len(queries)
 
