@@ -35,6 +35,7 @@ AT_ONCE = 1_000  # members that one slice takes, or messages that are sent again
 SLICE_SECONDS = 5.0  # of a task that goes through existing members: sending may wait for it
 REPLAY_SECONDS = 1.0  # that somebody waits for who has failed messages sent again
 _REPLAY = "activation.outbox.replay_dead_on"
+BEHIND_NEWS = timedelta(hours=1)  # existing members count as due for so long already
 STALLED_AFTER = timedelta(seconds=30)
 
 
@@ -120,7 +121,8 @@ def _include_slice(trigger_id: int) -> bool:
         Backlog.objects.filter(pk=trigger_id).update(moved_at=None)
         return False
     rows = causes.read_members(trigger.segment_id, backlog.after_at, backlog.after_id, AT_ONCE)
-    queueing.queue([Occasion(locked[trigger_id], _entry(trigger.segment_id, row)) for row in rows])
+    occasions = [Occasion(locked[trigger_id], _entry(trigger.segment_id, row)) for row in rows]
+    queueing.queue(occasions, clock.now() - BEHIND_NEWS)
     if len(rows) < AT_ONCE:
         backlog.delete()
         return False

@@ -14,15 +14,20 @@ from customers import clock
 AT_ONCE = 1_000  # messages that one statement queues
 
 
-def queue(occasions: Sequence[Occasion]) -> None:
+def queue(occasions: Sequence[Occasion], due_at: datetime | None = None) -> None:
     """Queue messages for these occasions, or keep why there is none.
 
-    Call it in the transaction that holds their triggers. Once for each trigger and entry.
+    Call it in the transaction that holds their triggers. Once for each trigger and entry. They
+    are due now, or since an instant: what has become due after it does not wait behind them.
     """
     if not occasions:
         return
     verdicts = gates.admit(occasions, clock.now())
-    rows = itertools.chain(_sent(occasions, verdicts), _left_out(occasions, verdicts))
+    rows: Iterator[causes.NewDelivery] = itertools.chain(
+        _sent(occasions, verdicts), _left_out(occasions, verdicts)
+    )
+    if due_at is not None:
+        rows = (row._replace(due_at=row.due_at or due_at) for row in rows)
     if sum(causes.insert_deliveries(chunk) for chunk in _chunks(rows)):
         wakeups.ask()
 

@@ -399,6 +399,19 @@ def test_all_dead_messages_of_a_trigger_or_destination_are_sent_again(dead):
     assert outbox.replay_dead() == 0
 
 
+def test_who_enters_now_does_not_wait_behind_existing_members(
+    make_trigger, join, by_hand, enter, receiver
+):
+    join(by_hand)
+    trigger = make_trigger(receiver, include_existing=True)
+    (new,) = enter(trigger)
+    outbox.include_existing(trigger.pk)
+    assert Delivery.objects.count() == 2
+    assert Delivery.objects.latest("due_at") == new
+    run_tasks()
+    assert len(receiver.received) == 2
+
+
 def test_many_dead_messages_are_sent_again_stretch_by_stretch(dead, monkeypatch):
     monkeypatch.setattr(outbox, "AT_ONCE", 2)
     monkeypatch.setattr(outbox, "REPLAY_SECONDS", 0.0)
