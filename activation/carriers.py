@@ -69,6 +69,7 @@ class Request(NamedTuple):
     url: str
     headers: dict[str, str]
     body: str
+    html: str = ""  # of an e-mail, as its receiver sees it
 
 
 class Carrier(Protocol):
@@ -84,6 +85,8 @@ class Kind:
     label = ""  # for people
     admin_only = False  # whether only administrators may make and edit such destinations
     channel = ""  # "email" or "phone": whose suppressed addresses get nothing
+    needs_address = False  # whether who has no address of the channel is left out
+    is_signed = True  # whether the receiver needs the secret that signs messages
 
     def check(self, config: Any) -> None:
         """Raise ConfigError unless messages can be carried with this configuration."""

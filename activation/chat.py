@@ -34,6 +34,7 @@ class ChatKind(Kind):
     label = "SMS, push or chat"
     admin_only = True
     channel = "phone"
+    is_signed = False
 
     def check(self, config: Any) -> None:
         if not isinstance(config, dict) or not isinstance(config.get("url"), str):
@@ -106,8 +107,10 @@ class _Chat:
 
 def _attempt(message: Message) -> Answer:
     title, body = _texts(message)
-    customer = templating.context_of(message.parts[0].body, "")["customer"]
-    names = {name: quote(str(customer.get(name) or ""), safe="") for name in ("phone", "email")}
+    context = templating.context_of(message.parts[0].body, "")
+    names = {
+        name: quote(templating.receiver(context, name), safe="") for name in ("phone", "email")
+    }
     url = message.config["url"]
     if "phone" in url and "{{" in url and not names["phone"]:
         return Answer(None, 0, "Not sent: the customer has no phone number.", is_ours=True)

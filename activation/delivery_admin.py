@@ -1,6 +1,7 @@
 """Staff's view of the log of messages."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_POST
 
 from activation import delivery_pages, outbox
 from activation.delivery_list import DeliveryChangeList, ReasonFilter, StateFilter, TestFilter
-from activation.models import Delivery, Trigger
+from activation.models import Delivery, Destination, Trigger
 from customers import adminkit, clock, formats, identity
 from customers.adminkit import (
     Button,
@@ -25,6 +26,8 @@ from customers.adminkit import (
     ReadOnlyAdmin,
 )
 from customers.models import Identifier
+
+_CHOSEN: dict[str, Any] = {"trigger": Trigger, "destination": Destination}
 
 
 @admin.register(Delivery)
@@ -74,9 +77,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def header_buttons(self, request: HttpRequest) -> list[Button]:
         if not _may_send_again(request):
             return []
+        chosen = {name: request.GET.get(f"{name}__id__exact", "") for name in _CHOSEN}
+        named = {name: pk for name, pk in chosen.items() if pk.isdecimal()}
         href = reverse("admin:activation_delivery_again_all")
-        if request.GET.get("trigger__id__exact", "").isdecimal():
-            href += f"?trigger={request.GET['trigger__id__exact']}"
+        href += f"?{urlencode(named)}" if named else ""
         return [Button("Send all failed again", href, "replay")]
 
     @admin.display(description="State")
@@ -152,9 +156,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def again_all_view(self, request: HttpRequest) -> HttpResponse:
         if not _may_send_again(request):
             raise PermissionDenied
-        key = request.GET.get("trigger", "")
-        trigger = get_object_or_404(Trigger, pk=key) if key.isdecimal() else None
-        return delivery_pages.all_failed_again(request, trigger)
+        trigger, destination = (
+            get_object_or_404(model, pk=request.GET[name])
+            if request.GET.get(name, "").isdecimal()
+            else None
+            for name, model in _CHOSEN.items()
+        )
+        return delivery_pages.all_failed_again(request, trigger, destination)
 
     def change_view(
         self, request: HttpRequest, object_id: str, *args: Any, **options: Any

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from activation import outbox
-from activation.models import Attempt, Delivery, Destination, State, Trigger
+from activation.models import Attempt, Delivery, Destination, Reason, State, Trigger
 from customers import apikit, clock, exact
 
 
@@ -54,6 +54,7 @@ class DeliveryFilters(apikit.StrictFilterSet):
     customer = django_filters.NumberFilter("customer_id")
     test = django_filters.BooleanFilter("is_test")
     state = django_filters.ChoiceFilter(choices=State.choices, method="by_state")
+    reason = django_filters.ChoiceFilter(choices=Reason.choices, help_text="Why it was not sent.")
     since = apikit.InstantFilter(method="made_since")
     until = apikit.InstantFilter(method="made_until")
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from activation import destinations, outbox, previews
-from activation.models import Attempt, Delivery, Trigger
+from activation.models import Attempt, Delivery, Destination, State, Trigger
 from customers import adminkit, clock, exact, formats, masking
 from customers.models import Customer
 
@@ -43,6 +43,7 @@ def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpRespon
         "now": clock.now(),
         "trouble": destinations.trouble(delivery.destination, clock.now()),
         "since_cause": _since_cause(delivery),
+        "is_rewritten": _is_rewritten(delivery),
         "sent_request": sent._replace(body=pretty(sent.body)),
         "attempts": Attempt.objects.filter(delivery=delivery).order_by("-at", "-id"),
         "may_change": may_change,
@@ -55,6 +56,12 @@ def show(request: HttpRequest, delivery: Any, *, may_change: bool) -> HttpRespon
         title=f"Message to {delivery.customer or 'a customer'}",
         model=Delivery,
     )
+
+
+def _is_rewritten(delivery: Any) -> bool:
+    """Whether the request is shown as it would be now: what was made of it is kept no longer."""
+    is_plain = not {"template", "mapping", "subject", "body"} & delivery.destination.config.keys()
+    return delivery.state == State.DELIVERED and not is_plain
 
 
 def _since_cause(delivery: Delivery) -> str:
@@ -86,21 +93,30 @@ def again(request: HttpRequest, delivery: Delivery) -> HttpResponse:
     return adminkit.redirect(delivery_url(delivery))
 
 
-def all_failed_again(request: HttpRequest, trigger: Trigger | None) -> HttpResponse:
+def all_failed_again(
+    request: HttpRequest, trigger: Trigger | None, destination: Destination | None
+) -> HttpResponse:
     """Ask, then send all messages again that have failed for good, of one trigger or of all."""
     failed = Delivery.objects.dead().real()
     if trigger is not None:
         failed = failed.filter(trigger=trigger)
+    if destination is not None:
+        failed = failed.filter(destination=destination)
     back = reverse("admin:activation_delivery_changelist")
     if request.method == "POST":
-        count = outbox.replay_dead(trigger=trigger)
+        count = outbox.replay_dead(trigger=trigger, destination=destination)
         what = "1 message is" if count == 1 else f"{formats.number(count)} messages are"
         messages.success(request, f"{what} being sent again.")
         return adminkit.redirect(back)
     return adminkit.page(
         request,
         "admin/activation/again.html",
-        {"trigger": trigger, "count": adminkit.at_most(failed), "back": back},
+        {
+            "trigger": trigger,
+            "destination": destination,
+            "count": adminkit.at_most(failed),
+            "back": back,
+        },
         title="Send all failed again",
         model=Delivery,
     )

@@ -79,7 +79,9 @@ class DestinationSerializer(apikit.StrictModelSerializer):
 
 
 class NewDestinationSerializer(DestinationSerializer):
-    secret = serializers.SerializerMethodField(help_text="Signs the messages. Shown only now.")
+    secret = serializers.SerializerMethodField(
+        help_text="Signs the messages; shown only now. Empty if such destinations sign nothing."
+    )
 
     class Meta(DestinationSerializer.Meta):
         fields = [*DestinationSerializer.Meta.fields, "secret"]
@@ -130,7 +132,7 @@ class PreviewSerializer(apikit.StrictSerializer):
         required=False,
         min_value=1,
         max_value=2**63 - 1,
-        help_text="By our id; the newest customer if left out.",
+        help_text="By our id; if left out, the newest who is known and can be reached.",
     )
 
 
@@ -139,6 +141,7 @@ class PreviewedSerializer(serializers.Serializer):
     url = serializers.CharField()
     headers = serializers.DictField(child=serializers.CharField())
     body = serializers.CharField()
+    html = serializers.CharField(help_text="Of an e-mail, as its receiver sees it; else empty.")
 
 
 class DestinationViewSet(KeyedViewSet):

@@ -14,7 +14,28 @@ from activation import delivery_pages, destination_forms, destinations, outbox, 
 from activation.destination_forms import DestinationForm
 from activation.models import WEBHOOK, Delivery, Destination
 from activation.presets import PRESETS, Preset
-from customers import adminkit, clock, masking
+from customers import adminkit, clock, lookups, masking
+from customers.models import Customer
+
+_LABELS = {
+    "url": "Address",
+    "template": "Text",
+    "mapping": "Values",
+    "headers": "Headers",
+    "batch": "Customers in one request",
+    "sender": "From",
+    "reply_to": "Answers go to",
+    "subject": "Subject",
+    "html": "Message, as HTML",
+    "text": "Plain text",
+    "service": "Service",
+    "title": "Title",
+    "words": "Message",
+    "other": "Configuration",
+    "rate": "Requests a second",
+    "kind": "Kind",
+    "__all__": "The form",
+}
 
 
 def destination_url(destination_id: int) -> str:
@@ -78,22 +99,38 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
 
 
 def preview(request: HttpRequest) -> HttpResponse:
-    """Show what the form would send for the newest customer: a fragment. Nothing is sent."""
+    """Show what the form would send for a customer: a fragment. Nothing is sent."""
     given = request.POST
     may_all = request.user.has_perm(destinations.ADMIN_RIGHT)
     form = DestinationForm(given, may_all=may_all)
-    faults = [texts[0] for name, texts in form.errors.items() if name not in ("name", "key")]
+    faults = [
+        f"{_LABELS.get(name, name)}: {texts[0]}"
+        for name, texts in form.errors.items()
+        if name not in ("name", "key")
+    ]
     if faults:  # a name may be missing; what is wrong in the form is not among its clean data
-        return render(request, "admin/activation/preview.html", {"problem": faults[0]})
+        return render(request, "admin/activation/preview.html", {"problems": faults})
     draft = Destination(kind=given.get("kind") or WEBHOOK)
     context: dict[str, Any] = {"may_see_customers": True}
     try:
         draft.config = destination_forms.config_of(draft.kind, form.cleaned_data)
-        shown = previews.preview(draft, masking.current())
+        customer_id = _wished(given.get("customer", "")) or previews.sample(draft)
+        shown = previews.preview(draft, masking.current(), customer_id)
         context["sent_request"] = shown._replace(body=delivery_pages.pretty(shown.body))
+        context["customer"] = Customer.objects.filter(pk=customer_id).first()
     except (destinations.DestinationError, previews.NobodyError) as error:
-        context["problem"] = str(error)
+        context["problems"] = [str(error)]
     return render(request, "admin/activation/preview.html", context)
+
+
+def _wished(typed: str) -> int | None:
+    """The customer with this CustomerId; None if none was typed. Raises NobodyError."""
+    if not typed.strip():
+        return None
+    found = lookups.by_external_id([typed.strip()]).get(typed.strip())
+    if found is None:
+        raise previews.NobodyError(f"There is no customer with the CustomerId {typed.strip()}.")
+    return found
 
 
 def _show_secret(request: HttpRequest, destination: Destination, secret: str) -> HttpResponse:
@@ -117,10 +154,11 @@ def show(request: HttpRequest, destination: Destination, more: dict[str, bool]) 
         "kind": destinations.KINDS[destination.kind].label
         if destination.kind in destinations.KINDS
         else destination.kind,
+        "channel": destinations.channel(destination),
         "old_secret_until": destination.old_secret_until
         if destination.old_secret_until and destination.old_secret_until > now
         else None,
-        "is_signed": destination.kind == WEBHOOK,
+        "is_signed": destinations.is_signed(destination),
         "is_held": destination.held_until is not None and destination.held_until > now,
         "trouble": destinations.trouble(destination, now),
         "triggers": destination.triggers.select_related("segment"),

@@ -38,7 +38,7 @@ class DestinationError(ValueError):
 
 @transaction.atomic
 def save(destination: Destination, edited: Collection[str] = EDITABLE) -> str:
-    """Store a new or edited destination; return the secret of a new one, else "".
+    """Store a new or edited destination; return the secret of a new one that signs, else "".
 
     The secret is shown to whoever made it, and to nobody again. Of an old one, only what was
     `edited` is stored: the rest may have changed under the eyes of the editor. Secrets within
@@ -49,7 +49,7 @@ def save(destination: Destination, edited: Collection[str] = EDITABLE) -> str:
         _hide(destination)
         destination.secret = webhook.new_secret()
         destination.save(force_insert=True)
-        return destination.secret
+        return destination.secret if is_signed(destination) else ""
     stored = Destination.objects.select_for_update().get(pk=destination.pk)
     if stored.key != destination.key or stored.kind != destination.kind:
         member = "key" if stored.key != destination.key else "kind"
@@ -216,6 +216,18 @@ def is_admin_only(destination: Destination) -> bool:
     """Whether only administrators may change it."""
     kind = KINDS.get(destination.kind)
     return bool(kind and kind.admin_only)
+
+
+def channel(destination: Destination) -> str:
+    """Return the kind of customers' addresses that messages to it end at; "" if none."""
+    kind = KINDS.get(destination.kind)
+    return kind.channel if kind else ""
+
+
+def is_signed(destination: Destination) -> bool:
+    """Whether its receiver needs the secret, to tell our messages from forged ones."""
+    kind = KINDS.get(destination.kind)
+    return bool(kind and kind.is_signed)
 
 
 def where(destination: Destination) -> str:

@@ -41,6 +41,8 @@ class NoAddressError(ValueError):
 class EmailKind(Kind):
     label = "E-mail"
     channel = "email"
+    needs_address = True
+    is_signed = False
 
     def check(self, config: Any) -> None:
         if not isinstance(config, dict):
@@ -70,8 +72,9 @@ class EmailKind(Kind):
         except (TemplateError, NoAddressError) as error:
             raise ConfigError("text", str(error)) from error
         headers = {"Subject": email.subject, "From": email.from_email, **email.extra_headers}
-        body = "\n\n".join([str(email.body), *(str(part[0]) for part in email.alternatives)])
-        return Request("E-MAIL", ", ".join(email.to), headers, body)
+        markup = "".join(str(part[0]) for part in email.alternatives)
+        body = "\n\n".join(filter(None, [str(email.body), markup]))
+        return Request("E-MAIL", ", ".join(email.to), headers, body, markup)
 
     def carrier(self) -> AbstractContextManager[Carrier]:
         return _carrier()
@@ -109,7 +112,7 @@ def write(message: Message) -> EmailMultiAlternatives:
     """
     config, part = message.config, message.parts[0]
     context = templating.context_of(part.body, part.id)
-    address = str(context["customer"].get("email") or "")
+    address = templating.receiver(context, "email")
     try:
         validate_email(address)
     except ValidationError:

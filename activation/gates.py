@@ -68,7 +68,7 @@ def wishes(trigger_ids: Collection[int]) -> dict[int, Wish]:
 
 def is_fussy(wish: Wish) -> bool:
     """Whether consent, suppression or quiet hours may keep a message of a trigger back."""
-    return bool(wish.purpose or wish.quiet_from or _channels(wish))
+    return bool(wish.purpose or wish.quiet_from or channels(wish))
 
 
 def _capped(occasion: Occasion, verdict: Verdict, free: set[tuple[int, int, int]]) -> Verdict:
@@ -85,23 +85,25 @@ def _capped(occasion: Occasion, verdict: Verdict, free: set[tuple[int, int, int]
 def weigh(asked: Sequence[Asked], now: datetime) -> list[Verdict]:
     """Decide by consent, suppression and quiet hours, in order. Triggers without cost nothing."""
     agreed = _agreed(asked)
-    unreachable = _unreachable(asked)
+    obstacles = _obstacles(asked)
     waits = _waits(asked, now)
-    return [_verdict(wish, customer_id, agreed, unreachable, waits) for wish, customer_id in asked]
+    return [_verdict(wish, customer_id, agreed, obstacles, waits) for wish, customer_id in asked]
 
 
 def _verdict(
     wish: Wish,
     customer_id: int,
     agreed: dict[str, set[int]],
-    unreachable: dict[str, set[int]],
+    obstacles: dict[str, dict[int, Reason]],
     waits: dict[tuple[int, int], datetime],
 ) -> Verdict:
     """The first reason that stands in the way."""
     if wish.purpose and customer_id not in agreed[wish.purpose]:
         return Verdict(Reason.NO_CONSENT)
-    if any(customer_id in unreachable[channel] for channel in _channels(wish)):
-        return Verdict(Reason.SUPPRESSED)
+    for channel in channels(wish):
+        obstacle = obstacles[channel].get(customer_id)
+        if obstacle == Reason.SUPPRESSED or (obstacle and _needs_address(wish)):
+            return Verdict(obstacle)
     until = waits.get((wish.trigger_id, customer_id))
     if until is None:
         return GO
@@ -116,35 +118,52 @@ def _agreed(asked: Iterable[Asked]) -> dict[str, set[int]]:
     return {purpose: consent.granted(ids, purpose) for purpose, ids in ids_by.items()}
 
 
-def _channels(wish: Wish) -> Sequence[str]:
-    """The kinds of address that a trigger's messages end at, as far as we know."""
+def _needs_address(wish: Wish) -> bool:
+    kind = destinations.KINDS.get(wish.destination_kind)
+    return bool(kind and kind.needs_address)
+
+
+def channels(wish: Wish) -> Sequence[str]:
+    """Return the kinds of address that a trigger's messages end at, as far as we know."""
     kind = destinations.KINDS.get(wish.destination_kind)
     if kind and kind.channel:
         return (kind.channel,)
     return _CHANNELS_OF.get(wish.channel, ())
 
 
-def _unreachable(asked: Iterable[Asked]) -> dict[str, set[int]]:
-    """Return by kind of address the customers all of whose addresses are suppressed."""
+def _obstacles(asked: Iterable[Asked]) -> dict[str, dict[int, Reason]]:
     ids_by: dict[str, set[int]] = defaultdict(set)
     for wish, customer_id in asked:
-        for channel in _channels(wish):
+        for channel in channels(wish):
             ids_by[channel].add(customer_id)
-    return {kind: suppressed(ids, kind) for kind, ids in ids_by.items()}
+    return {kind: obstacles(ids, kind) for kind, ids in ids_by.items()}
 
 
-def suppressed(customer_ids: Collection[int], kind: str) -> set[int]:
-    """Return the customers who have addresses of a kind, every one of which is suppressed."""
-    addresses: dict[int, set[str]] = defaultdict(set)
+def obstacles(customer_ids: Collection[int], kind: str) -> dict[int, Reason]:
+    """Return who cannot be reached at an address of a kind: there is none, or all are suppressed.
+
+    The others are left out.
+    """
+    own_of = addresses(customer_ids, kind)
+    found = suppression.suppressed(kind, {a for own in own_of.values() for a in own})
+    return {
+        customer_id: Reason.SUPPRESSED if own else Reason.NO_ADDRESS
+        for customer_id, own in own_of.items()
+        if own <= found
+    }
+
+
+def addresses(customer_ids: Collection[int], kind: str) -> dict[int, set[str]]:
+    """Return the addresses of a kind that messages to these customers may end at."""
+    found: dict[int, set[str]] = {customer_id: set() for customer_id in customer_ids}
     known = Identifier.objects.filter(customer__in=customer_ids, kind=kind)
     for customer_id, address in known.values_list("customer_id", "value"):
-        addresses[customer_id].add(address)
+        found[customer_id].add(address)
     customers = Customer.objects.filter(pk__in=customer_ids).values_list("pk", "fields")
     for customer_id, fields in customers:
         if address := (contacts.email if kind == "email" else contacts.phone)(fields):
-            addresses[customer_id] = {address}  # where messages go
-    found = suppression.suppressed(kind, {a for own in addresses.values() for a in own})
-    return {customer_id for customer_id, own in addresses.items() if own and own <= found}
+            found[customer_id] = {address}  # where messages go
+    return found
 
 
 def _waits(asked: Iterable[Asked], now: datetime) -> dict[tuple[int, int], datetime]:

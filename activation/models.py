@@ -197,6 +197,7 @@ class Reason(models.TextChoices):
     CAPPED = "capped", "The customer has had this message, and it is not sent again so soon."
     NO_CONSENT = "no_consent", "The customer does not agree to it."
     SUPPRESSED = "suppressed", "Nothing may be sent to the customer's address."
+    NO_ADDRESS = "no_address", "The customer has no address that it could go to."
     QUIET = "quiet", "It fell into the quiet hours."
 
 

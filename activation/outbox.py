@@ -14,7 +14,16 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django_q.tasks import async_task
 
-from activation import cancelling, destinations, dispatch, messages, pruning, queueing, wakeups
+from activation import (
+    cancelling,
+    destinations,
+    dispatch,
+    gates,
+    messages,
+    pruning,
+    queueing,
+    wakeups,
+)
 from activation.carriers import Answer, Part
 from activation.messages import Occasion, Wish
 from activation.models import (
@@ -23,11 +32,12 @@ from activation.models import (
     Delivery,
     Destination,
     On,
+    Reason,
     Trigger,
     new_id,
 )
 from activation.sql import causes, waiting
-from customers import clock, exact
+from customers import clock, exact, identity
 from segments.memberships import Transition
 from segments.models import Cause, Membership, SegmentState
 
@@ -45,6 +55,16 @@ class ReplayError(ValueError):
 
 class NoCustomerError(ValueError):
     """There is no such customer to send a test for."""
+
+
+class TestRefusedError(ValueError):
+    """A test may not go there; says which member is at fault, and why."""
+
+    __test__ = False  # no class of tests
+
+    def __init__(self, member: str, message: str) -> None:
+        super().__init__(message)
+        self.member = member
 
 
 def enqueue(transitions: Sequence[Transition]) -> None:
@@ -205,13 +225,20 @@ def _replay_dead(
             return again, after
 
 
-def send_test(trigger: Trigger, customer_id: int) -> Attempt:
+def send_test(trigger: Trigger, customer_id: int, to: str = "") -> Attempt:
     """Send what this trigger would send for this customer, now, and return what came of it.
 
     The message says that it is a test. It stands in the log, marked, and counts nowhere; it is
-    not retried. Takes up to 15 seconds. Raises NoCustomerError.
+    not retried. An e-mail or SMS goes to the address `to`, if one is given; else it reaches the
+    customer, and must be allowed to. Takes up to 15 seconds. Raises NoCustomerError,
+    TestRefusedError.
     """
     body = sample(trigger, customer_id)
+    channel = destinations.channel(trigger.destination)
+    if to:
+        body = _readdressed(body, channel, to)
+    elif channel:
+        _check_allowed(trigger, customer_id)
     delivery = Delivery(
         trigger=trigger,
         destination=trigger.destination,
@@ -234,6 +261,27 @@ def sample(trigger: Trigger, customer_id: int) -> str:
     if written is None:
         raise NoCustomerError(f"There is no customer {customer_id}.")
     return written.body
+
+
+def _readdressed(body: str, channel: str, to: str) -> str:
+    """Have a test go to another address than the customer's."""
+    if not channel:
+        raise TestRefusedError("to", "Only e-mails and SMS can go to another address.")
+    address = identity.normalise(channel, to)
+    if address is None:
+        what = "e-mail address" if channel == identity.EMAIL else "phone number with its country"
+        raise TestRefusedError("to", f"This is no {what}.")
+    payload = exact.loads(body)
+    payload["data"]["to"] = {channel: address}
+    return exact.dumps(payload)
+
+
+def _check_allowed(trigger: Trigger, customer_id: int) -> None:
+    wish = messages.wish_of(trigger)._replace(quiet_from=None, quiet_until=None)
+    verdict = gates.weigh([(wish, customer_id)], clock.now())[0]
+    if verdict.reason in (Reason.NO_CONSENT, Reason.SUPPRESSED):
+        text = "A test would really reach the customer: send it to an address of your own."
+        raise TestRefusedError("customer", f"{verdict.note} {text}")
 
 
 def _as_if(trigger: Trigger, customer_id: int) -> Transition:

@@ -1,6 +1,6 @@
 """What a destination would send for a customer, before it is stored."""
 
-from activation import destinations, messages
+from activation import destinations, gates, messages
 from activation.carriers import Part, Request
 from activation.messages import Occasion, Wish
 from activation.models import Delivery, Destination, new_id
@@ -10,18 +10,23 @@ from customers.models import Customer
 from segments.memberships import Transition
 from segments.models import Cause
 
+LOOKED_AT = 500  # of the newest customers, most of whom may be visitors
+
 
 class NobodyError(ValueError):
     """There is no customer to show it for."""
 
 
 def preview(destination: Destination, mask: Mask, customer_id: int | None = None) -> Request:
-    """Show the request for a customer, else for the newest. Nothing is stored or sent.
+    """Show the request for a customer, else for a `sample`. Nothing is stored or sent.
 
     Raises DestinationError, NobodyError.
     """
     destinations.check(destination)
-    found = _customer(customer_id)
+    if customer_id is None:
+        found = sample(destination)
+    else:
+        found = lookups.current([customer_id]).get(customer_id, 0)
     entry = Transition(0, found, True, clock.now(), 1, Cause.MANUAL)
     occasion = Occasion(_WISH, entry)
     written = next(messages.write([occasion], is_test=True), None)
@@ -45,15 +50,19 @@ def shown(destination: Destination, part: Part, mask: Mask) -> Request:
     return destinations.shown(destination, part._replace(body=body, sent=""))
 
 
-def _customer(customer_id: int | None) -> int:
-    if customer_id is not None:
-        current = lookups.current([customer_id]).get(customer_id)
-    else:
-        newest = Customer.objects.current().order_by("-pk").values_list("pk", flat=True)
-        current = newest.first()
-    if current is None:
-        raise NobodyError("There is no such customer.")
-    return current
+def sample(destination: Destination) -> int:
+    """Choose whom to show a message for: the newest who is known and can be reached, if anybody.
+
+    Raises NobodyError.
+    """
+    newest = Customer.objects.current().order_by("-pk").values_list("pk", "external_id")[:LOOKED_AT]
+    ids = [pk for pk, _ in newest]
+    if not ids:
+        raise NobodyError("There is no customer yet.")
+    if channel := destinations.channel(destination):
+        reached = {pk for pk, own in gates.addresses(ids, channel).items() if own}
+        return next((pk for pk in ids if pk in reached), ids[0])
+    return next((pk for pk, external_id in newest if external_id), ids[0])
 
 
 _WISH = Wish(

@@ -80,12 +80,11 @@ def check(text: str) -> None:
         used = _parsed(text, False).analyze().filters
     except (LiquidError, RecursionError) as error:
         raise TemplateError(_explain(error)) from error
-    if unknown := sorted(used.keys() - _PLAIN.filters.keys()):
-        raise TemplateError(f"There is no filter {unknown[0]!r}.{_hint(unknown[0])}")
-
-
-def _hint(name: str) -> str:
-    return spelling.suggestion(name, _PLAIN.filters)
+    if unknown := used.keys() - _PLAIN.filters.keys():
+        start, name = min((used[name][0].index, name) for name in unknown)
+        line = text.count("\n", 0, start) + 1
+        hint = spelling.suggestion(name, _PLAIN.filters)
+        raise TemplateError(f"There is no filter {name!r} (line {line}).{hint}")
 
 
 def fill(text: str, context: Mapping[str, Any], *, is_html: bool = False) -> str:
@@ -132,6 +131,14 @@ def context_of(body: str, message_id: object) -> dict[str, Any]:
         **data,
         "customer": customer,
     }
+
+
+def receiver(context: Mapping[str, Any], kind: str) -> str:
+    """Return where a message for people goes, "" if to nowhere: a test may go to somebody else."""
+    other = context.get("to") if context.get("test") else None
+    if isinstance(other, Mapping) and other.get(kind):
+        return str(other[kind])
+    return str(context["customer"].get(kind) or "")
 
 
 def at_path(context: Mapping[str, Any], path: str) -> Any:

@@ -125,6 +125,11 @@ class SampleSerializer(apikit.StrictSerializer):
         max_value=2**63 - 1,
         help_text="Whom to send it for, by our id; the newest member if left out.",
     )
+    to = serializers.CharField(
+        required=False,
+        max_length=200,
+        help_text="For e-mails and SMS: the address it goes to instead of the customer's.",
+    )
 
 
 class RequestSerializer(serializers.Serializer):
@@ -132,6 +137,7 @@ class RequestSerializer(serializers.Serializer):
     url = serializers.CharField()
     headers = serializers.DictField(child=serializers.CharField())
     body = serializers.CharField()
+    html = serializers.CharField(help_text="Of an e-mail, as its receiver sees it; else empty.")
 
 
 class TestedSerializer(TriedSerializer):
@@ -158,6 +164,7 @@ class ForecastSerializer(serializers.Serializer):
 class ReasonSerializer(serializers.Serializer):
     code = serializers.ChoiceField(why.CODES)
     sentence = serializers.CharField()
+    advice = serializers.CharField(help_text="What to do about it; empty if nothing.")
     delivery = serializers.UUIDField(allow_null=True)
     at = apikit.UtcDateTimeField(allow_null=True, help_text="When that came about.")
     until = apikit.UtcDateTimeField(allow_null=True, help_text="When it may change by itself.")
@@ -180,12 +187,19 @@ class TriggerViewSet(KeyedViewSet):
     @extend_schema(request=SampleSerializer, responses=TestedSerializer)
     @action(detail=True, methods=["post"], also_reads=("customers",))
     def test(self, request: Request, key: str) -> Response:
-        """Send now what it would send for a customer, marked as a test. Takes up to 15 s."""
+        """Send now what it would send for a customer, marked as a test. Takes up to 15 s.
+
+        An e-mail or SMS really reaches the customer, unless you say where it is to go instead.
+        """
         trigger = self.get_object()
         sample = SampleSerializer(data=request.data)
         sample.is_valid(raise_exception=True)
-        customer_id = _sample(trigger, sample.validated_data.get("customer"))
-        attempt = outbox.send_test(trigger, customer_id)
+        given = sample.validated_data
+        customer_id = _sample(trigger, given.get("customer"))
+        try:
+            attempt = outbox.send_test(trigger, customer_id, given.get("to", ""))
+        except outbox.TestRefusedError as error:
+            raise apikit.refuse(error.member, str(error)) from error
         sent = previews.request_of(attempt.delivery, Mask(request.user))
         return Response(
             {

@@ -10,7 +10,17 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from activation import delivery_pages, forecast, outbox, previews, sentences, tallies, triggers, why
+from activation import (
+    delivery_pages,
+    destinations,
+    forecast,
+    outbox,
+    previews,
+    sentences,
+    tallies,
+    triggers,
+    why,
+)
 from activation.models import (
     AtMost,
     Attempt,
@@ -37,6 +47,7 @@ _LEFT_OUT: dict[str, str] = {
     Reason.CAPPED: "were sent for already",
     Reason.NO_CONSENT: "do not agree",
     Reason.SUPPRESSED: "have an address that nothing may be sent to",
+    Reason.NO_ADDRESS: "have no address",
     Reason.QUIET: "are left in peace",
 }
 
@@ -159,7 +170,8 @@ def ask_why(request: HttpRequest, trigger: Trigger) -> HttpResponse:
     customer_id, problem = _chosen(request)
     context: dict[str, Any] = {"problem": problem}
     if customer_id is not None:
-        context["why"] = why.why(trigger, customer_id)
+        found = why.why(trigger, customer_id)
+        context |= {"why": found, "trigger": trigger, "customer_id": customer_id}
     return render(request, "admin/activation/why.html", context)
 
 
@@ -188,6 +200,7 @@ def show(request: HttpRequest, trigger: Trigger, more: dict[str, bool]) -> HttpR
         ).exists(),
         "latest": delivery_pages.with_details(request, latest),
         "samples": _samples(trigger) if may_see_customers else [],
+        "channel": destinations.channel(trigger.destination),
         "may_see_customers": may_see_customers,
         **({} if trigger.is_enabled else _would_send(trigger, now)),
         **more,
@@ -230,8 +243,8 @@ def send_test(request: HttpRequest, trigger: Trigger) -> HttpResponse:
     attempt: Attempt | None = None
     if customer_id is not None:
         try:
-            attempt = outbox.send_test(trigger, customer_id)
-        except outbox.NoCustomerError as error:
+            attempt = outbox.send_test(trigger, customer_id, request.POST.get("to", "").strip())
+        except (outbox.NoCustomerError, outbox.TestRefusedError) as error:
             problem = str(error)
     context: dict[str, Any] = {"trigger": trigger, "problem": problem, "attempt": attempt}
     if attempt is not None:
@@ -242,17 +255,21 @@ def send_test(request: HttpRequest, trigger: Trigger) -> HttpResponse:
 
 
 def _chosen(request: HttpRequest) -> tuple[int | None, str]:
-    """The customer who is meant: by the CustomerId typed, else by the one picked."""
+    """The customer who is meant: by the CustomerId or e-mail typed, else by the one picked."""
     given = request.POST if request.method == "POST" else request.GET
     typed = given.get("customer", "").strip()
     picked = given.get("sample", "")
     if not typed:
         return (int(picked), "") if picked.isdecimal() else (None, "Choose a customer.")
-    key = identity.normalise(identity.CUSTOMER_ID, typed)
-    found = Identifier.objects.filter(kind=identity.CUSTOMER_ID, value=key).first()
-    if found is None:
-        return None, f"There is no customer with the CustomerId {typed}."
-    return found.customer_id, ""
+    kinds = [identity.CUSTOMER_ID]
+    if masking.current().is_clear:  # else addresses could be guessed
+        kinds.append(identity.EMAIL)
+    for kind in kinds:
+        found = Identifier.objects.filter(kind=kind, value=identity.normalise(kind, typed)).first()
+        if found is not None:
+            return found.customer_id, ""
+    what = "CustomerId or e-mail" if len(kinds) > 1 else "CustomerId"
+    return None, f"There is no customer with the {what} {typed}."
 
 
 def delete(request: HttpRequest, trigger: Trigger) -> HttpResponse:

@@ -1,6 +1,7 @@
 """Triggers: storing them, switching them on and off, and what that brings about."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django_q.tasks import async_task
@@ -12,6 +13,7 @@ from customers import clock, consent, spelling
 from customers.models import ConsentPurpose, CustomerField
 from segments import memberships
 
+AT_ONCE = 5_000  # messages of one statement
 MAX_STAY = timedelta(days=3_650)
 MAX_DAYS = 3_650
 
@@ -30,7 +32,8 @@ def save(trigger: Trigger) -> None:
 
     Switched on, it sends for whoever enters (or leaves) from now on, and with `include_existing`
     also for those who are in by now. Switched off, nothing more goes out: what waits is cancelled.
-    With another destination, what waits goes there. Raises TriggerError.
+    With another destination, what waits goes there; with other quiet hours, what they held is
+    looked at again. Raises TriggerError.
     """
     stored = None
     if not trigger._state.adding:
@@ -44,12 +47,28 @@ def save(trigger: Trigger) -> None:
         # What is on its way at this moment may still arrive.
         cancelling.begin(trigger.pk)
         Backlog.objects.filter(trigger=trigger).delete()
+    if stored and _quiet(stored) != _quiet(trigger):
+        async_task("activation.triggers.look_again", trigger.pk)
     if stored and stored.destination_id != trigger.destination_id:
         waiting.move_waiting(trigger.pk, trigger.destination_id)
         wakeups.ask()
     if _includes(trigger) and not (stored and _includes(stored)):
         Backlog.objects.get_or_create(trigger=trigger)
         async_task("activation.outbox.include_existing", trigger.pk)
+
+
+def look_again(trigger_id: int) -> None:
+    """Have what quiet hours hold go by the hours of now: a task of the queue."""
+    last: UUID | None = UUID(int=0)
+    while last is not None:
+        last = waiting.look_again(trigger_id, last, AT_ONCE)
+
+
+def _quiet(trigger: Trigger) -> tuple[object, ...]:
+    return (
+        *(trigger.quiet_from, trigger.quiet_until),
+        *(trigger.quiet_zone_field, trigger.quiet_then),
+    )
 
 
 def _begin(trigger: Trigger) -> None:

@@ -314,11 +314,39 @@ def _verdict(status: int) -> str:
     return f"Answered {status}."
 
 
+# By the codes of OpenSSL, X509_V_ERR_…: what people find out there, and can mend.
+_CERTIFICATES = {
+    9: "its certificate is not valid yet",
+    10: "its certificate has expired",
+    18: "its certificate is signed by itself, so that nobody vouches for it",
+    19: "its certificate comes from an authority that is not trusted here",
+    20: "its certificate comes from an authority that is not trusted here, or the server does not "
+    "send the intermediate certificates",
+    62: "its certificate is for another host name",
+    64: "its certificate is for another host name",
+}
+
+
+def _why_not(error: Exception) -> str:
+    """Say what kept a connection from being made, in words for people where they are known."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _CERTIFICATES:
+        return _CERTIFICATES[cause.verify_code]
+    if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+        return "it does not speak HTTPS on this port; perhaps the address begins with http://"
+    if isinstance(cause, ConnectionRefusedError):
+        return "nobody listens at this address (connection refused)"
+    return str(error).rstrip(".")
+
+
 def _explain(error: Exception) -> str:
     """Say in a sentence why there was no answer."""
     match error:
         case network.RefusedAddressError():
-            return f"Refused: {error}. CDP_WEBHOOK_ALLOW_PRIVATE opens private networks."
+            return (
+                f"Refused: {error}. Whoever runs this product can open private networks with "
+                "CDP_WEBHOOK_ALLOW_PRIVATE."
+            )
         case network.UnknownHostError():
             return f"Not connected: {error}."
         case network.DeadlineError():
@@ -326,7 +354,7 @@ def _explain(error: Exception) -> str:
         case httpcore2.ConnectTimeout():
             return f"Not connected within {CONNECT_SECONDS:g} seconds."
         case httpcore2.ConnectError():
-            return f"Not connected: {error}."
+            return f"Not connected: {_why_not(error)}."
         case httpcore2.TimeoutException():
             return f"No answer within {READ_SECONDS:g} seconds."
     return f"The connection broke: {error}."

@@ -27,7 +27,10 @@ def ask(request: HttpRequest, customer: Customer) -> HttpResponse:
     if not request.user.has_perm("activation.view_trigger"):
         raise PermissionDenied
     trigger = _chosen(request.GET)
-    answer = {"why": why.why(trigger, customer.pk)} if trigger else {"problem": _UNKNOWN}
+    if trigger is None:
+        return render(request, "admin/activation/why.html", {"problem": _UNKNOWN})
+    found = why.why(trigger, customer.pk)
+    answer = {"why": found, "trigger": trigger, "customer_id": customer.pk}
     return render(request, "admin/activation/why.html", answer)
 
 

@@ -63,6 +63,13 @@ def suppressed(kind: str, values: Iterable[str]) -> set[str]:
     return {value for value, v in normal.items() if v in found}
 
 
+def listed(kind: str, values: Iterable[str]) -> list[Suppression]:
+    """Return what the list says of these addresses, the latest first."""
+    normal = [v for value in values if (v := identity.normalise(kind, value))]
+    stored = [*normal, *map(_hash, normal)]
+    return [*Suppression.objects.filter(kind=kind, value__in=stored).order_by("-at")]
+
+
 def invalid(kind: str, values: Iterable[str]) -> list[str]:
     """Return those texts that are no address of this kind."""
     return [value for value in values if identity.normalise(kind, value) is None]

@@ -75,6 +75,35 @@ def move_waiting(trigger_id: int, destination_id: int) -> int:
         return cursor.rowcount
 
 
+def look_again(trigger_id: int, after: UUID, limit: int) -> UUID | None:
+    """Make due in a moment what quiet hours of a trigger hold, behind a message; return the last.
+
+    Before it is sent, it is asked again whether it is quiet; by then, whoever sends knows the new
+    hours.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH held AS MATERIALIZED (
+                SELECT w.id FROM activation_delivery w
+                WHERE w.trigger_id = %(trigger_id)s AND w.reason = 'quiet' AND w.id > %(after)s
+                  AND w.due_at > statement_timestamp() AND {WAITS.format("w")}
+                ORDER BY w.id
+                LIMIT %(limit)s
+                FOR UPDATE
+            ), due AS (
+                UPDATE activation_delivery d
+                SET due_at = statement_timestamp() + interval '2 seconds'
+                FROM held WHERE d.id = held.id
+            )
+            SELECT id FROM held ORDER BY id DESC LIMIT 1
+            """,  # noqa: S608 (constants)
+            {"trigger_id": trigger_id, "after": after, "limit": limit},
+        )
+        row = cursor.fetchone()
+        return row[0] if row else None
+
+
 # What ended is counted as ended no more. `{which}` may end in an order and a limit.
 _AGAIN = f"""
     WITH chosen AS MATERIALIZED (

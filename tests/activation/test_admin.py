@@ -130,7 +130,7 @@ def test_test_takes_a_typed_customer_id_first(staff, trigger, make_customer):
     ("chosen", "problem"),
     [
         ({}, "Choose a customer"),
-        ({"customer": "nobody"}, "no customer with the CustomerId nobody"),
+        ({"customer": "nobody"}, "no customer with the CustomerId or e-mail nobody"),
         ({"sample": "4711"}, "There is no customer 4711"),
     ],
 )
@@ -235,6 +235,26 @@ def test_preview_names_the_fault_of_a_text_that_is_complete_but_for_it(staff, ma
     for text, shown in (("{{ id | jsn }}", "Did you mean"), ('{"a": 1}', "tool.example")):
         answer = staff.post(f"{DESTINATIONS}preview/", form | {"template": text})
         assert shown in text_of(answer)
+    answer = staff.post(f"{DESTINATIONS}preview/", form | {"template": "{{", "batch": "0"})
+    assert "Text: " in text_of(answer) or "Customers in one request: " in text_of(answer)
+
+
+def test_email_is_shown_for_who_has_an_address_and_its_destination_has_no_secret(
+    staff, make_customer
+):
+    for name, fields in (("anna", {"email": "anna@x.example"}), ("bea", {}), ("", {})):
+        make_customer(name or None, fields=fields)
+    form = {"kind": "email", "sender": "a@shop.example", "subject": "Hi", "html": "<b>Hello</b>"}
+    shown = staff.post(f"{DESTINATIONS}preview/", form)
+    assert "anna@x.example" in text_of(shown)
+    assert 'srcdoc="&lt;b&gt;Hello' in shown.content.decode()
+    wished = staff.post(f"{DESTINATIONS}preview/", form | {"customer": "bea"})
+    assert "no e-mail address" in text_of(wished)
+    assert "no customer with" in text_of(
+        staff.post(f"{DESTINATIONS}preview/", form | {"customer": "zoe"})
+    )
+    answer = staff.post(f"{DESTINATIONS}add/", form | {"name": "Mail", "key": "mail"})
+    assert answer["Location"].endswith(f"/destination/{Destination.objects.get().pk}/")
 
 
 def test_edit_keeps_secret_and_key(staff, make_destination):

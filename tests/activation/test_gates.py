@@ -171,6 +171,9 @@ def test_message_of_quiet_hours_is_held_then_sent(receiver, make_trigger, enter)
     assert timedelta(hours=1) < delivery.due_at - clock.now() <= timedelta(hours=2)
     trigger.quiet_from = trigger.quiet_until = None
     triggers.save(trigger)
+    run_tasks()
+    delivery.refresh_from_db()
+    assert delivery.due_at - clock.now() < timedelta(minutes=1)
     Delivery.objects.update(due_at=clock.now())
     outbox.deliver_due()
     assert len(receiver.received) == 1

@@ -203,10 +203,29 @@ def test_customer_without_an_address_is_no_failure_of_the_destination(
     make_trigger, make_destination, make_customer
 ):
     trigger = make_trigger(make_destination(kind="email", config=EMAIL))
-    enqueue(entry(trigger, make_customer()))
+    nobody, wrong = make_customer(), make_customer(fields={"email": "no address"})
+    enqueue(entry(trigger, nobody), entry(trigger, wrong))
     run_tasks()
-    assert "no e-mail address" in Attempt.objects.get().error
+    left_out = Delivery.objects.get(customer_id=nobody.pk)
+    assert (state_of(left_out), left_out.reason, left_out.body) == ("cancelled", "no_address", "")
+    assert "none that works" in Attempt.objects.get(delivery__customer_id=wrong.pk).error
     assert Destination.objects.get().failures_in_a_row == 0
+
+
+def test_test_goes_where_it_is_sent_and_never_to_who_wants_nothing(
+    api, make_trigger, make_destination, anna
+):
+    ConsentPurpose.objects.create(key="newsletter", channel="email")
+    trigger = make_trigger(make_destination(kind="email", config=EMAIL), purpose="newsletter")
+    url = f"/api/triggers/{trigger.key}/test/"
+    status, refused = api.post(url, {"customer": anna.pk})
+    assert (status, refused["errors"][0]["attr"]) == (400, "customer")
+    status, told = api.post(url, {"customer": anna.pk, "to": "Eve@shop.example"})
+    assert (status, told["error"], told["request"]["url"]) == (200, "", "eve@shop.example")
+    assert api.post(url, {"to": "nobody", "customer": anna.pk})[0] == 400
+    with_consent(anna)
+    assert api.post(url, {"customer": anna.pk})[0] == 200
+    assert [email.to[0] for email in mail.outbox] == ["eve@shop.example", "anna@example.org"]
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,9 @@ def test_receiver_that_does_not_speak_http_is_a_failure(post, make_receiver):
 def test_nobody_listening_is_a_failure(post, make_receiver):
     closed = make_receiver()
     closed.close()
-    assert post(closed).error == "Not connected: [Errno 111] Connection refused."
+    assert post(closed).error == (
+        "Not connected: nobody listens at this address (connection refused)."
+    )
 
 
 def test_private_address_is_refused_unseen(post, receiver, settings):
@@ -284,13 +286,17 @@ def test_tls_checks_the_name_though_the_connection_goes_to_an_address(post, tls_
     assert post(f"https://receiver.example:{port}/").status == 200
     wrong = post(f"https://other.example:{port}/")
     assert wrong.status is None
-    assert "certificate" in wrong.error.lower()
+    assert wrong.error == "Not connected: its certificate is for another host name."
     assert len(tls_receiver.received) == 1
 
 
 def test_certificate_of_nobody_we_trust_is_refused(post, tls_receiver, monkeypatch):
     monkeypatch.setattr(webhook, "_tls", httpcore2.default_ssl_context)
-    assert "certificate" in post(f"https://receiver.example:{tls_receiver.port}/").error.lower()
+    assert "signed by itself" in post(f"https://receiver.example:{tls_receiver.port}/").error
+
+
+def test_address_that_wrongly_says_https_is_told_so(post, receiver):
+    assert "does not speak HTTPS" in post(receiver.url.replace("http:", "https:")).error
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ def ask(trigger, customer):
     found = why.why(trigger, customer.pk)
     assert found.code in why.CODES
     assert found.sentence.endswith(".")
+    assert bool(found.advice) == (found.code not in ("delivered", "forgotten"))
     return found
 
 
@@ -41,6 +42,11 @@ def test_delivered_and_on_its_way(receiver, make_trigger, anna):
     trigger = make_trigger(receiver)
     enter(trigger, anna)
     assert code(trigger, anna) == "on_its_way"
+    Destination.objects.update(rate=0.5)
+    assert "the next to" in ask(trigger, anna).sentence
+    enter(trigger, anna, 2)
+    assert "behind 1 other to" in ask(trigger, anna).sentence
+    Destination.objects.update(rate=None)
     run_tasks()
     assert code(trigger, anna) == "delivered"
 
@@ -69,6 +75,12 @@ def test_capped_and_no_consent(make_trigger, anna):
         enter(capped, anna, number)
     enqueue(entry(asking, anna))
     assert (code(capped, anna), code(asking, anna)) == ("capped", "no_consent")
+    assert "and it sends only one" in ask(capped, anna).sentence
+    assert "never been asked about “newsletter”" in ask(asking, anna).sentence
+    for granted, said in ((False, "has refused"), (True, "did not agree")):
+        decision = consent.Decision(anna.pk, "newsletter", granted, clock.now(), via="phone")
+        consent.record([decision], source="Eve")
+        assert said in ask(asking, anna).sentence
 
 
 def test_retrying_breaker_disabled_dead_and_switched_off(make_receiver, make_trigger, anna):
@@ -109,7 +121,10 @@ def test_suppressed_however_the_customer_agrees(make_trigger, anna):
     suppression.add("email", ["anna@example.com"], "complaint", "Eve")
     trigger = make_trigger(purpose="newsletter")
     enter(trigger, anna)
-    assert code(trigger, anna) == "suppressed"
+    found = ask(trigger, anna)
+    assert found.code == "suppressed"
+    assert "e-mail address is on the suppression list" in found.sentence
+    assert found.sentence.endswith(": complaint.")
 
 
 def test_rule_that_let_many_in_is_nobodys_news(make_trigger, by_hand, anna):

@@ -27,6 +27,7 @@ from tests.activation import receivers
 
 ROOT = Path(__file__).resolve().parents[2]
 EVENT = "Order Completed"
+WORKER = "crash-worker"  # what the workers call themselves to the database
 
 
 class Sent(NamedTuple):
@@ -44,6 +45,7 @@ class Workers:
             env=os.environ
             | {
                 "DATABASE_URL": database_url,
+                "PGAPPNAME": WORKER,
                 "DJANGO_SETTINGS_MODULE": "cdp.settings",
                 "CDP_SECRET_KEY": settings.SECRET_KEY,
                 "CDP_DEMO": "1",
@@ -86,10 +88,10 @@ class Loop:
         elif draw < 0.25:
             receivers.hang_up(handler, receiver)
         elif draw < (0.7 if self.mutant == "no-lease-check" else 0.35):
-            later = receivers.answer(500 if draw < 0.31 or draw > 0.35 else 200)
+            later = receivers.answer(500) if draw < 0.31 or draw > 0.35 else take
             receivers.slowly(0.8, later)(handler, receiver)
         else:
-            receivers.answer(200)(handler, receiver)
+            take(handler, receiver)
 
     def run(self, messages, clients=3):
         """Send while workers die, then let all come to rest; return what is wrong."""
@@ -100,14 +102,25 @@ class Loop:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        while any(thread.is_alive() for thread in threads):
+            self._cut_a_connection()
+            time.sleep(self.chance.uniform(0.1, 0.6))
         self._rest(seconds=2, is_calm=False)
         self.workers.start(self.seed, "none", is_calm=True)
-        self.receiver.behaves = receivers.answer(200)
+        self.receiver.behaves = take
         came_to_rest = self._rest(seconds=60, is_calm=True)
         self.workers.start(self.seed, "none", is_calm=True, roles=())
         return ([] if came_to_rest else ["It did not come to rest."]) + [*self.problems()]
+
+    def _cut_a_connection(self):
+        """Have the database end a session of a worker, wherever that is."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = %s AND datname = current_database() "
+                "ORDER BY md5(pid || %s) LIMIT 1",
+                [WORKER, str(self.chance.random())],
+            )
 
     def _send(self, number, count):
         """A client: sends each message until that is acknowledged, and one in twenty again."""
@@ -160,6 +173,7 @@ class Loop:
             yield f"members: {len(members)} instead of {len(wanted)}"
         yield from self._of_deliveries(members)
         yield from self._of_receipts()
+        yield from self._of_whom_they_told(wanted)
         yield from _of_attempts()
 
     def _of_events(self):
@@ -193,10 +207,28 @@ class Loop:
         wanted = {str(pk) for pk in Delivery.objects.values_list("pk", flat=True)}
         if missing := wanted - bodies.keys():
             yield f"receipts: {len(missing)} messages never came"
+        if refused := wanted & bodies.keys() - self.receiver.taken:
+            yield f"receipts: {len(refused)} messages came, and were never taken"
         if strange := bodies.keys() - wanted:
             yield f"receipts: {len(strange)} came under a number that is nobody's"
         if changed := [number for number, seen in bodies.items() if len(seen) > 1]:
             yield f"receipts: {len(changed)} had other bytes the second time"
+
+    def _of_whom_they_told(self, wanted):
+        """Who entered, by what the clients sent alone; who was told, by what came there alone."""
+        told = set()
+        for request in self.receiver.received:
+            said = json.loads(request.body)
+            if "data" in said:  # the other trigger has a template
+                told.add(said["data"]["customer"]["customer_id"])
+        if missing := wanted - told:
+            yield f"receipts: nobody was told of {len(missing)} customers"
+
+
+def take(handler, receiver):
+    """Take a message, and remember that."""
+    receiver.taken.add(handler.headers["webhook-id"])
+    receivers.answer(200)(handler, receiver)
 
 
 def _of_attempts():

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from django.db import connection, transaction
 
-from activation import destinations, outbox, wording
+from activation import destinations, outbox, retries, wording
 from activation.sql import sending
 from cdp import pipeline
 from customers import changes
@@ -57,9 +57,16 @@ def no_lease_check(die):
     sending.note_attempts = note
 
 
+def believe_every_answer(die):
+    """Note a message as delivered whatever its receiver answered, or though it did not."""
+    real = retries.judge
+    retries.judge = lambda answer, before: real(answer._replace(status=200), before)
+
+
 BREAK = {
     "commit-halfway": commit_halfway,
     "new-key": new_key_each_time,
     "late-words": fill_templates_as_they_are_sent,
     "no-lease-check": no_lease_check,
+    "any-answer": believe_every_answer,
 }

@@ -37,6 +37,7 @@ def workers(django_db_setup):
 def make_loop(workers, make_source, make_segment, monkeypatch):
     monkeypatch.setattr(settings, "DEMO", True)  # opens loopback
     receiver = Receiver()
+    receiver.taken = set()
     source = make_source("shop")
     segment = make_segment({"event": EVENT})
     for number, (at_most, more) in enumerate(
@@ -85,6 +86,7 @@ def test_nothing_is_lost_or_doubled_whatever_dies(make_loop):
         ("new-key", "under a number that is nobody's"),
         ("late-words", "had other bytes"),
         ("no-lease-check", "attempts: "),
+        ("any-answer", "were never taken"),
     ],
 )
 def test_fault_is_found(make_loop, mutant, what):
