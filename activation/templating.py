@@ -1,5 +1,6 @@
 """Texts that staff write with gaps in them, in Liquid: they reach the message and nothing else."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -20,6 +21,7 @@ from customers import contacts, exact, spelling
 
 MAX_TEMPLATE = 100_000  # characters
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_GAP = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 MAX_OUTPUT = 512 * 1024  # bytes that one text may become
 
 
@@ -79,7 +81,7 @@ def check(text: str) -> None:
     try:
         used = _parsed(text, False).analyze().filters
     except (LiquidError, RecursionError) as error:
-        raise TemplateError(_explain(error)) from error
+        raise TemplateError(_explain(error, text)) from error
     if unknown := used.keys() - _PLAIN.filters.keys():
         start, name = min((used[name][0].index, name) for name in unknown)
         line = text.count("\n", 0, start) + 1
@@ -95,7 +97,7 @@ def fill(text: str, context: Mapping[str, Any], *, is_html: bool = False) -> str
     try:
         return _parsed(text, is_html).render(**context)
     except (LiquidError, RecursionError, ArithmeticError, TypeError, ValueError) as error:
-        raise TemplateError(_explain(error)) from error
+        raise TemplateError(_explain(error, text)) from error
 
 
 _LIMITS: dict[type[Exception], str] = {
@@ -106,11 +108,27 @@ _LIMITS: dict[type[Exception], str] = {
 }
 
 
-def _explain(error: Exception) -> str:
-    line = getattr(error, "lineno", None)
-    text = str(getattr(error, "message", "") or error or type(error).__name__).rstrip(".")
+def _explain(error: Exception, template: str) -> str:
+    if isinstance(error, LiquidError):
+        text = str(error.message or type(error).__name__)
+    else:
+        text = str(error) or type(error).__name__
     text = next((said for kind, said in _LIMITS.items() if isinstance(error, kind)), text)
-    return f"{text[:200]}" + (f" (line {line})" if isinstance(line, int) else "") + "."
+    line = _line_of(error, template)
+    return text.rstrip(".")[:200] + (f" (line {line})" if line else "") + "."
+
+
+def _line_of(error: Exception, template: str) -> int | None:
+    """Return the line that is at fault, if the error or a single gap in the text tells it."""
+    token = getattr(error, "token", None)
+    if token is not None and token.start_index >= 0:
+        return template.count("\n", 0, token.start_index) + 1
+    for gap in _GAP.finditer(template):
+        try:
+            _PLAIN.from_string(gap[0])
+        except LiquidError:
+            return template.count("\n", 0, gap.start()) + 1
+    return None
 
 
 def context_of(body: str, message_id: object) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from activation import forecast, outbox, previews, sentences, triggers, why
 from activation.destination_api import TriedSerializer
 from activation.keyed_api import KeyedViewSet
-from activation.models import Destination, QuietThen, Trigger, Unit
+from activation.models import AtMost, Destination, On, QuietThen, Trigger, Unit
 from activation.trigger_pages import RECENT
 from customers import apikit, clock, lookups
 from customers.masking import Mask
@@ -96,6 +96,16 @@ class TriggerSerializer(apikit.StrictModelSerializer):
         for member in nulls:
             values |= _CLEARED[member]
         return values
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what the sentence has no place for, rather than forget it."""
+        on = attrs.get("on") or (self.instance.on if self.instance else On.ENTER)
+        if attrs.get("stay_for") and on != On.STAY:
+            raise apikit.refuse("stay", "This goes with `on` stay only.")
+        stored = self.instance.at_most if self.instance else AtMost.EVERY_ENTRY
+        if attrs.get("at_most_days") and attrs.get("at_most", stored) != AtMost.ONCE_PER_DAYS:
+            raise apikit.refuse("at_most_days", "This goes with `at_most` once_per_days only.")
+        return attrs
 
     def to_representation(self, instance: Trigger) -> Any:
         shown = super().to_representation(instance)
@@ -227,18 +237,18 @@ class TriggerViewSet(KeyedViewSet):
         )
 
     @extend_schema(
-        parameters=[OpenApiParameter("customer", int, required=True, description="Our id.")],
+        parameters=[
+            OpenApiParameter("customer", int, description="Our id of the customer."),
+            OpenApiParameter("customer_id", str, description="Or the CustomerId."),
+        ],
         responses=ReasonSerializer,
     )
     @action(detail=True, methods=["get"], also_reads=("customers",))
     def why(self, request: Request, key: str) -> Response:
         """Why a customer got a message, or did not."""
         trigger = self.get_object()
-        named = request.query_params.get("customer", "")
-        known = lookups.current([int(named)]) if named.isdecimal() and len(named) < 19 else {}
-        if not known:
-            raise apikit.refuse("customer", "There is no such customer.", "unknown")
-        return Response(ReasonSerializer(why.why(trigger, known[int(named)])).data)
+        customer_id = _asked(request)
+        return Response(ReasonSerializer(why.why(trigger, customer_id)).data)
 
 
 def _shown(found: forecast.Forecast) -> dict[str, Any]:
@@ -247,6 +257,22 @@ def _shown(found: forecast.Forecast) -> dict[str, Any]:
         "left_out": found.left_out,
         "at_least": found.is_capped,
     }
+
+
+def _asked(request: Request) -> int:
+    """Return the customer that the query names, by our id or the CustomerId; raises the 400."""
+    named = request.query_params.get("customer", "")
+    external_id = request.query_params.get("customer_id", "")
+    if not named and not external_id:
+        raise apikit.refuse("customer", "Say whom: customer or customer_id.", "required")
+    if named:
+        known = lookups.current([int(named)]) if named.isdecimal() and len(named) < 19 else {}
+    else:
+        known = lookups.by_external_id([external_id])
+    for customer_id in known.values():
+        return customer_id
+    member = "customer" if named else "customer_id"
+    raise apikit.refuse(member, "There is no such customer.", "unknown")
 
 
 def _sample(trigger: Trigger, named: int | None) -> int:

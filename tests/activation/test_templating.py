@@ -54,6 +54,14 @@ def test_filter_that_does_not_exist_is_told_before_it_is_stored():
         templating.check("Hello\n{{ customer.email | upcas }}")
 
 
+@pytest.mark.parametrize(
+    "template", ["a\n{% if %}", "a\n{{ x | }}\nb", "a\n{% foo %}", "{{ x }}\n{{ a. }}", "\n{{ x"]
+)
+def test_fault_is_told_with_its_line(template):
+    with pytest.raises(TemplateError, match=r"\(line 2\)\.$"):
+        templating.check(template)
+
+
 def test_ids_and_instants_can_be_written_as_other_tools_want_them():
     context = {"id": "01a20411-3b9e-7c40-8d5f-0c2b5f6f1a77", "timestamp": "2026-11-22T15:04:05.5Z"}
     text = templating.fill("{{ id | ulid }} {{ timestamp | unix }}", context)

@@ -189,8 +189,15 @@ def test_api_says_why_and_what_would_be(api, receiver, make_trigger, anna):
     run_tasks()
     status, said = api.get(f"/api/triggers/{trigger.key}/why/?customer={anna.pk}")
     assert (status, said["code"]) == (200, "delivered")
-    status, said = api.get(f"/api/triggers/{trigger.key}/why/?customer=0")
-    assert status == 400
+    status, said = api.get(f"/api/triggers/{trigger.key}/why/?customer_id=anna")
+    assert (status, said["code"], said["advice"]) == (200, "delivered", "")
+    for query, attr in (
+        ("customer=0", "customer"),
+        ("", "customer"),
+        ("customer_id=x", "customer_id"),
+    ):
+        status, said = api.get(f"/api/triggers/{trigger.key}/why/?{query}")
+        assert (status, said["errors"][0]["attr"]) == (400, attr)
     status, said = api.get(f"/api/triggers/{trigger.key}/forecast/")
     assert (status, said["would_have_sent"]["messages"]) == (200, 1)
 
@@ -221,5 +228,8 @@ def test_api_takes_and_shows_the_whole_sentence(api, make_destination, by_hand):
     assert api.put("/api/triggers/x/", stored)[0] == 200
     status, stored = api.patch("/api/triggers/x/", {"quiet_hours": None, "on": "enter"})
     assert (status, stored["quiet_hours"], stored["stay"]) == (200, None, None)
+    for more, attr in (({"stay": body["stay"]}, "stay"), ({"at_most": "once"}, "at_most_days")):
+        status, problem = api.patch("/api/triggers/x/", {"at_most_days": 3} | more)
+        assert (status, problem["errors"][0]["attr"]) == (400, attr)
     status, problem = api.patch("/api/triggers/x/", {"consent": "newslettr"})
     assert (status, problem["errors"][0]["attr"]) == (400, "consent")
