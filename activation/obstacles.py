@@ -9,6 +9,7 @@ from activation.models import AtMost, Delivery, Reason, Trigger, Turn
 from customers import formats, suppression
 from customers.models import Consent, ConsentPurpose, Suppression
 
+COUNTED = 10_000  # of those who wait before a message
 _WHAT = {"email": "e-mail address", "phone": "phone number"}
 
 
@@ -86,12 +87,14 @@ def queue(delivery: Delivery) -> str:
     """Say what a message waits for whose destination is well: its turn, mostly."""
     destination = delivery.destination
     before = Delivery.objects.waiting().filter(destination=destination, due_at__lt=delivery.due_at)
-    count = before.count()
+    count = before[: COUNTED + 1].count()
     if not count and not destination.rate:
         return "It is on its way."
     rate = ""
     if destination.rate:
         rate = f", which takes at most {formats.number(destination.rate)} requests a second"
     others = "1 other" if count == 1 else f"{formats.number(count)} others"
+    if count > COUNTED:
+        others = f"more than {formats.number(COUNTED)} others"
     place = f"It waits behind {others}" if count else "It is the next"
     return f"{place} to “{destination}”{rate}."
