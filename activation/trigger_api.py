@@ -266,13 +266,14 @@ def _asked(request: Request) -> int:
     if not named and not external_id:
         raise apikit.refuse("customer", "Say whom: customer or customer_id.", "required")
     if named:
-        known = lookups.current([int(named)]) if named.isdecimal() and len(named) < 19 else {}
+        ids = [int(named)] if named.isdecimal() and len(named) < 19 else []
+        known = [*lookups.current(ids).values()]
     else:
-        known = lookups.by_external_id([external_id])
-    for customer_id in known.values():
-        return customer_id
-    member = "customer" if named else "customer_id"
-    raise apikit.refuse(member, "There is no such customer.", "unknown")
+        known = [*lookups.by_external_id([external_id]).values()]
+    if not known:
+        member = "customer" if named else "customer_id"
+        raise apikit.refuse(member, "There is no such customer.", "unknown")
+    return known[0]
 
 
 def _sample(trigger: Trigger, named: int | None) -> int:
