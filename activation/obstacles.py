@@ -76,7 +76,9 @@ def _capped(trigger: Trigger, known_as: Collection[int], at: datetime) -> str:
     had = f"The customer's last message of this trigger is of {formats.moment(turn.at)}"
     if trigger.at_most == AtMost.ONCE:
         return f"{had}, and it sends only one."
-    return f"{had}; it sends the next for an entry from {formats.moment(_free_at(trigger, turn))}."
+    return (
+        f"{had}; it sends the next for an entry from {formats.moment(_free_at(trigger, turn))} on."
+    )
 
 
 def _free_at(trigger: Trigger, turn: Turn) -> datetime:
