@@ -28,7 +28,7 @@ from tests.makers import NOON
 from tests.segments import histories, oracle
 
 ZONE = ZoneInfo("Europe/Zurich")
-EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("CDP_EXAMPLES", "60"))
 thorough = settings(
     max_examples=EXAMPLES,
     deadline=None,
