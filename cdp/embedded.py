@@ -82,6 +82,10 @@ def _lock(path: Path, how: int) -> Iterator[int]:
             f"{path} belongs to another user: run this as the user who started the product "
             f"first, or choose another CDP_DATA_DIR."
         ) from None
+    except OSError as error:
+        raise EmbeddedError(
+            f"CDP_DATA_DIR cannot be used, {path.parent}: {error.strerror}."
+        ) from None
     try:
         fcntl.flock(lock, how)
         yield lock

@@ -3,67 +3,96 @@
 The defaults run the whole product on one machine with nothing else installed.
 """
 
+import os
 from pathlib import Path
 
 import environ
 
-from cdp import embedded, limits, secret_key
+from cdp import embedded, environment, secret_key
 from cdp.look import CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY
 from cdp.look import FORMAT_MODULE_PATH as FORMAT_MODULE_PATH
 from cdp.look import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = environment.Environment(os.environ)
+_days = environment.number(0, 36_500)
 
 # What an operator sets
-DATA_DIR = Path(env.str("CDP_DATA_DIR", str(BASE_DIR / "var"))).resolve()
-DATABASE_URL = env.str("DATABASE_URL", "") or embedded.url(DATA_DIR)
-DEBUG = env.bool("CDP_DEBUG", False)
-DEMO = env.bool("CDP_DEMO", True)
-HOST = env.str("CDP_HOST", "127.0.0.1")
-PORT = env.int("CDP_PORT", 8000)
+DATA_DIR = Path(env.text("CDP_DATA_DIR", str(BASE_DIR / "var"))).resolve()
+DATABASE_URL = env.read("DATABASE_URL", "", environment.database, is_secret=True)
+DATABASE_URL = DATABASE_URL or embedded.url(DATA_DIR)
+DEBUG = env.read("CDP_DEBUG", False, environment.switch)
+DEMO = env.read("CDP_DEMO", True, environment.switch)
+HOST = env.text("CDP_HOST", "127.0.0.1")
+PORT = env.read("CDP_PORT", 8000, environment.number(0, 65_535))
 # How customers reach this product from outside: the beginning of links in messages.
-PUBLIC_URL = env.str("CDP_PUBLIC_URL", f"http://{HOST}:{PORT}").rstrip("/")
-ADMIN_PASSWORD = env.str("CDP_ADMIN_PASSWORD", "")  # of the first start; empty: one is made up
-CURRENCY = env.str("CDP_CURRENCY", "CHF").upper()
-TIME_ZONE = env.str("CDP_TIME_ZONE", "Europe/Zurich")
-ALLOWED_HOSTS = env.list("CDP_ALLOWED_HOSTS", default=["*"])
-CSRF_TRUSTED_ORIGINS = env.list("CDP_TRUSTED_ORIGINS", default=[])
+_origin = f"http://[{HOST}]:{PORT}" if ":" in HOST else f"http://{HOST}:{PORT}"
+PUBLIC_URL = env.read("CDP_PUBLIC_URL", _origin, environment.web_address)
+ADMIN_PASSWORD = env.text("CDP_ADMIN_PASSWORD")  # of the first start; empty: one is made up
+CURRENCY = env.read("CDP_CURRENCY", "CHF", environment.currency)
+TIME_ZONE = env.read("CDP_TIME_ZONE", "Europe/Zurich", environment.time_zone)
+ALLOWED_HOSTS = env.read(
+    "CDP_ALLOWED_HOSTS",
+    ["*"],
+    environment.each(environment.is_host, "host names, as cdp.example.com"),
+)
+CSRF_TRUSTED_ORIGINS = env.read(
+    "CDP_TRUSTED_ORIGINS",
+    [],
+    environment.each(environment.is_origin, "origins, as https://cdp.example.com"),
+)
 # How e-mail leaves: smtp+tls://user:password@host:587, or a provider's backend of anymail such as
 # anymail.backends.brevo.EmailBackend with CDP_ANYMAIL='{"BREVO_API_KEY": "…"}'.
-_mail = env.email_url_config(env.str("CDP_EMAIL_URL", "") or "smtp://")
-EMAIL_BACKEND = env.str("CDP_EMAIL_BACKEND", "") or (
-    _mail["EMAIL_BACKEND"] if env.str("CDP_EMAIL_URL", "") else ""
-)
-EMAIL_HOST = _mail["EMAIL_HOST"] or "localhost"
-EMAIL_PORT = _mail["EMAIL_PORT"] or 25
-EMAIL_HOST_USER = _mail["EMAIL_HOST_USER"] or ""
-EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_PASSWORD"] or ""
+_mail = env.read("CDP_EMAIL_URL", {}, environment.mail_server, is_secret=True)
+EMAIL_BACKEND = env.read("CDP_EMAIL_BACKEND", "", environment.backend)
+EMAIL_BACKEND = EMAIL_BACKEND or _mail.get("EMAIL_BACKEND", "")
+EMAIL_HOST = _mail.get("EMAIL_HOST") or "localhost"
+EMAIL_PORT = _mail.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = _mail.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD") or ""
 EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 10
-ANYMAIL = env.json("CDP_ANYMAIL", default={})
+ANYMAIL = env.read("CDP_ANYMAIL", {}, environment.provider, is_secret=True)
 # For how many days the log of messages is kept; 0: for ever. What waits is kept anyway.
-DELIVERY_LOG_DAYS = env.int("CDP_DELIVERY_LOG_DAYS", 90)
+DELIVERY_LOG_DAYS = env.read("CDP_DELIVERY_LOG_DAYS", 90, _days)
 # Networks outside the public internet that webhooks may reach, e.g. "10.1.0.0/16,127.0.0.0/8".
-WEBHOOK_ALLOW_PRIVATE = env.list("CDP_WEBHOOK_ALLOW_PRIVATE", default=[])
-SECRET_KEY = env.str("CDP_SECRET_KEY", "") or secret_key.stored(DATA_DIR)
-# Encrypts secrets of destinations; the first key encrypts, all of them decrypt.
-SALT_KEY = env.list("CDP_SALT_KEY", default=[SECRET_KEY])
+WEBHOOK_ALLOW_PRIVATE = env.read(
+    "CDP_WEBHOOK_ALLOW_PRIVATE",
+    [],
+    environment.each(environment.is_network, "networks, as 10.1.0.0/16"),
+)
 
 # Of "email" and "phone" those whose shared value makes two profiles one; other kinds always do.
-TRUSTED_IDENTIFIERS = env.list("CDP_TRUSTED_IDENTIFIERS", default=[])
+TRUSTED_IDENTIFIERS = env.read(
+    "CDP_TRUSTED_IDENTIFIERS",
+    [],
+    environment.each(("email", "phone").__contains__, "email, phone or both"),
+)
 # Kinds of ours that several people share: they join no profiles.
-SHARED_IDENTIFIERS = env.list("CDP_SHARED_IDENTIFIERS", default=[])
+SHARED_IDENTIFIERS = env.read(
+    "CDP_SHARED_IDENTIFIERS",
+    [],
+    environment.each(environment.is_kind_of_ours, "kinds of your own, as household"),
+)
 # How many identifiers of a kind one profile takes: anonymous_id=1000,loyalty=3.
-IDENTIFIER_LIMITS = limits.read(env.list("CDP_IDENTIFIER_LIMITS", default=[]))
+_limits = {"anonymous_id": 1_000, "email": 100, "phone": 100}
+IDENTIFIER_LIMITS = env.read("CDP_IDENTIFIER_LIMITS", _limits, environment.limits(_limits))
 NEVER_IDENTIFIERS = {  # values that name nobody here, besides the usual "null" and "guest"
-    word.strip().lower() for word in env.list("CDP_NEVER_IDENTIFIERS", default=[])
+    word.lower() for word in env.read("CDP_NEVER_IDENTIFIERS", [], environment.words)
 }
-WAITING_DAYS = env.int("CDP_WAITING_DAYS", 90)  # that e-mail events wait for whose they are
-TOMBSTONE_DAYS = env.int("CDP_TOMBSTONE_DAYS", 0)  # that erased people are kept out; 0: for ever
-ERASURE_LOG = Path(env.str("CDP_ERASURE_LOG", str(DATA_DIR / "erasures.jsonl")))
-COUNTRY = env.str("CDP_COUNTRY", "CH").upper()  # of phone numbers without a country code (ISO 3166)
+WAITING_DAYS = env.read("CDP_WAITING_DAYS", 90, environment.number(0, 3_650))  # of e-mail events
+TOMBSTONE_DAYS = env.read("CDP_TOMBSTONE_DAYS", 0, _days)  # of erased people; 0: for ever
+ERASURE_LOG = env.read("CDP_ERASURE_LOG", DATA_DIR / "erasures.jsonl", environment.file)
+# Of phone numbers without a country code (ISO 3166).
+COUNTRY = env.read("CDP_COUNTRY", "CH", environment.country)
+# HTTPS is the proxy's business; behind one, this makes cookies and redirects strict.
+HTTPS = env.read("CDP_HTTPS", False, environment.switch)
+env.check()
+
+SECRET_KEY = env.text("CDP_SECRET_KEY") or secret_key.stored(DATA_DIR)
+# Encrypts secrets of destinations; the first key encrypts, all of them decrypt.
+SALT_KEY = env.read("CDP_SALT_KEY", [SECRET_KEY], environment.words)
 
 MAX_REQUEST_BYTES = 5 * 1024 * 1024  # of a collection request, decompressed
 
@@ -135,7 +164,7 @@ TEMPLATES = [
 ]
 
 # One database. Connections persist, one per thread: opening one costs more than most requests.
-DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+DATABASES = {"default": environ.Env.db_url_config(DATABASE_URL)}
 DATABASES["default"] |= {
     "ENGINE": "django.db.backends.postgresql",
     "CONN_MAX_AGE": None,
@@ -206,8 +235,6 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
 
-# HTTPS is the proxy's business; behind one, CDP_HTTPS=1 makes cookies and redirects strict.
-HTTPS = env.bool("CDP_HTTPS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -227,7 +254,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["cdp.apikeys.HasScope"],
     "DEFAULT_THROTTLE_CLASSES": ["cdp.apikeys.Throttle"],
     "DEFAULT_RENDERER_CLASSES": ["cdp.wire.ExactJSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "cdp.wire.FirstRenderer",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "cdp.wire.JSONOrFile",
     "DEFAULT_PARSER_CLASSES": ["cdp.wire.ExactJSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["customers.apikit.StrictFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "cdp.pagination.CursorPagination",

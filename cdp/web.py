@@ -42,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise PortError(
             f"Cannot listen on {host} port {port}: {error}. "
             f"Is the product running already? CDP_PORT chooses another port."

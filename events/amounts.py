@@ -47,7 +47,12 @@ def currency(properties: Mapping[str, Any], default: str) -> str | None:
     if given is None or given == "":
         return default
     text = given.strip().upper() if isinstance(given, str) else ""
-    return text if len(text) == 3 and text.isascii() and text.isalpha() else None
+    return text if is_currency(text) else None
+
+
+def is_currency(text: str) -> bool:
+    """Say whether a text may name a currency: it has three letters."""
+    return len(text) == 3 and text.isascii() and text.isalpha()
 
 
 def _of_products(products: Any) -> Decimal | None:
