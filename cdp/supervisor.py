@@ -104,13 +104,13 @@ class Supervisor:
         for child in children:
             self.say(f"stopping {child.name}")
             _send(child.process, child.stop_signal)
+        told_at = time.monotonic()
         for child in children:
-            self._wait(child)
+            self._wait(child, told_at + child.stop_seconds)
 
-    def _wait(self, child: Child) -> None:
+    def _wait(self, child: Child, deadline: float) -> None:
         if child.process is None:
             return
-        deadline = time.monotonic() + child.stop_seconds
         while child.process.poll() is None:
             if time.monotonic() > deadline or self._is_urgent:
                 self.say(f"killing {child.name}, which does not stop")

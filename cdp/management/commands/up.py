@@ -25,6 +25,7 @@ from cdp.supervisor import Child
 from events.models import Source, SourceKind
 
 _POLL_SECONDS = 0.2
+_QUEUE_STOP_SECONDS = 4.0
 _SLOW_SECONDS = 30.0  # after which we say what the start is waiting for
 
 
@@ -78,7 +79,11 @@ def _set_up() -> _Entry:
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", interactive=False, verbosity=0)
-    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"CDP_DATA_DIR cannot be used, {settings.DATA_DIR}: {error.strerror}."
+        raise CommandError(message) from None
     password = ensure_admin.create()
     if not Source.objects.exists():
         call_command("create_source", "Website", kind=SourceKind.WEBSITE, stdout=io.StringIO())
@@ -88,10 +93,14 @@ def _set_up() -> _Entry:
 
 
 def _start_children(boss: supervisor.Supervisor, listener: socket.socket) -> None:
-    boss.add(Child("queue", _manage("qcluster"), group="clusters"))
-    boss.add(Child("sending", _manage("qcluster", cluster=wakeups.CLUSTER), group="clusters"))
-    boss.add(Child("pipeline", _manage("run_pipeline")))
-    boss.add(Child("web", _manage("run_web", "--fd", str(listener.fileno()), keep_open=listener)))
+    web_server = _manage("run_web", "--fd", str(listener.fileno()), keep_open=listener)
+    sending = _manage("qcluster", cluster=wakeups.CLUSTER)
+    # They only meet in the database, so that all of them may end at the same time. The queue's
+    # tasks go on where they were, whenever they are killed; a message may be on its way.
+    boss.add(Child("queue", _manage("qcluster"), group="all", stop_seconds=_QUEUE_STOP_SECONDS))
+    boss.add(Child("sending", sending, group="all"))
+    boss.add(Child("pipeline", _manage("run_pipeline"), group="all"))
+    boss.add(Child("web", web_server, group="all"))
 
 
 def _manage(
