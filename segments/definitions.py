@@ -1,5 +1,6 @@
 """Making, editing and removing segments."""
 
+import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
@@ -49,14 +50,16 @@ def save(segment: Segment) -> None:
         segment.sentence = "Customers added by hand"
         segment.facts = []
         segment.save()
+        _say_again(_users(segment))
         return
     sql.lock_evaluation(exclusive=True)
     before = Segment.objects.filter(pk=segment.pk).first()
     _read(segment)
+    using = _users(segment) if before else []
     if before and (before.rule, before.audience) == (segment.rule, segment.audience):
         segment.save(update_fields=NAMING)  # how far a fill has come may be newer in the table
+        _say_again(using)
         return
-    using = _users(segment) if before else []
     segment.ruled_at = clock.now()
     _start_fill(segment)
     PastSize.objects.filter(segment__in=[segment, *using]).delete()
@@ -71,6 +74,14 @@ def _read(segment: Segment) -> None:
     evaluation.check_size(tree, segment.audience)
     segment.facts = sorted(rules.facts(tree, segment.audience))
     segment.sentence = sentences.sentence(tree, segment.audience)
+
+
+def _say_again(using: Sequence[Segment]) -> None:
+    """Name a segment as it is called now in the sentences of those that use it."""
+    for user in using:
+        with contextlib.suppress(parsing.RuleError):  # its own page says what is wrong with it
+            _read(user)
+            Segment.objects.filter(pk=user.pk).update(sentence=user.sentence)
 
 
 def _start_fill(segment: Segment) -> None:

@@ -46,12 +46,12 @@ def known(editing: str | None = None) -> parsing.Known:
             if found is None:
                 raise parsing.RuleError(path, f"There is no segment {key!r}.")
             if found.kind == SegmentKind.STATIC:
-                return rules.Member(found.pk, key)
+                return rules.Member(found.pk, key, name=found.name)
             try:
                 inner = parsing.parse(found.rule, reader((*open_keys, key)))
             except parsing.RuleError as error:
                 raise parsing.RuleError(path, error.message) from error
-            return rules.Within(key, found.audience, inner)
+            return rules.Within(key, found.audience, inner, name=found.name)
 
         return parsing.Known(types, sources, segment, zone())
 

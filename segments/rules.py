@@ -118,6 +118,7 @@ class Member:
     segment_id: int
     key: str
     path: str = field(default="", compare=False)
+    name: str = field(default="", compare=False)  # what people call it
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Within:
     audience: str
     rule: "Rule"
     path: str = field(default="", compare=False)
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,10 @@ def _saying(rule: rules.Rule) -> Saying | None:
         case rules.Sequence(steps, window):
             done = ", then ".join(_step(step) for step in steps)
             return Saying(f"did {done}{_window(window)}")
-        case rules.Member(_, key) | rules.Within(key):
-            return Saying(f"are in the segment “{key}”")
-        case rules.Not(rules.Member(_, key) | rules.Within(key)):
-            return Saying(f"are not in the segment “{key}”")
+        case rules.Member() | rules.Within():
+            return Saying(f"are in the segment “{rule.name or rule.key}”")
+        case rules.Not(rules.Member() | rules.Within() as used):
+            return Saying(f"are not in the segment “{used.name or used.key}”")
         case rules.Not(rules.Event() as event) if _count_word(event) == "did":
             return Saying(_did(event).replace("did ", "did not do ", 1))
     return None

@@ -28,6 +28,20 @@ def test_the_first_fill_is_silent_and_has_the_cause_rule(make_event, make_segmen
     assert not Change.objects.exists()
 
 
+def test_sentences_call_the_segments_they_use_by_their_names(by_hand, make_segment):
+    vips, visitors = by_hand(), make_segment(VISITED, "visitors")
+    rule = {"all": [{"segment": "vips"}, {"not": {"segment": "visitors"}}]}
+    both = make_segment(rule, "both")
+    vips.name, visitors.name = "Friends", "Guests"
+    for renamed in (vips, visitors):
+        definitions.save(renamed)
+    version = both.version
+    both.refresh_from_db()
+    assert "in the segment “Friends” and" in both.sentence
+    assert "not in the segment “Guests”" in both.sentence
+    assert both.version == version, "nobody is evaluated for a name"
+
+
 def test_a_fill_goes_by_stretches_and_resumes(make_event, make_segment, monkeypatch):
     monkeypatch.setattr(filling, "STRETCH", 2)
     for _ in range(5):
