@@ -8,7 +8,7 @@ from drf_spectacular.plumbing import get_lib_doc_excludes
 
 from customers import apikit
 
-_ALWAYS = ("401", "403", "429", "503")
+_ALWAYS = ("401", "403", "406", "429", "503")
 _ERROR = {"$ref": "#/components/responses/Error"}
 _ERROR_SCHEMA = {
     "type": "object",

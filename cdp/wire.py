@@ -11,6 +11,7 @@ import orjson
 from django.conf import settings
 from django.utils.functional import Promise
 from rest_framework import exceptions, negotiation, parsers, renderers, status
+from rest_framework.utils.mediatypes import media_type_matches
 
 from customers import apikit, exact
 from customers.masking import Mask
@@ -124,12 +125,19 @@ class ExactJSONRenderer(renderers.BaseRenderer):
             return exact.dumps(_plain(data)).encode()
 
 
-class FirstRenderer(negotiation.DefaultContentNegotiation):
-    """Answers as the view does, whatever the client says it would accept."""
+class JSONOrFile(negotiation.DefaultContentNegotiation):
+    """Answers with JSON, or with the file of a view that `sends` one; 406 if neither is accepted.
+
+    Errors are JSON, whatever is accepted.
+    """
 
     def select_renderer(
         self, request: Any, renderers: Any, format_suffix: str | None = None
     ) -> tuple[Any, str]:
+        there_are = {renderers[0].media_type, *getattr(request.parser_context["view"], "sends", ())}
+        accepted = [wanted for wanted in self.get_accept_list(request) if wanted] or ["*/*"]
+        if not any(media_type_matches(one, wanted) for one in there_are for wanted in accepted):
+            raise exceptions.NotAcceptable(f"There is {', '.join(sorted(there_are))} only.")
         return renderers[0], renderers[0].media_type
 
 

@@ -1,5 +1,6 @@
 """Exports over HTTP: ask for one, see how far it is, fetch the file."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -98,6 +99,7 @@ class ExportViewSet(
     queryset = Export.objects.none()  # for the description, which is made without a database
     serializer_class = ExportSerializer
     lookup_value_regex = r"\d{1,18}"
+    sends: Sequence[str] = ()  # beside JSON
 
     def get_queryset(self) -> QuerySet[Export]:
         user: Any = self.request.user
@@ -141,7 +143,7 @@ class ExportViewSet(
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(responses=FILES)
-    @action(detail=True)
+    @action(detail=True, sends=[*TYPES.values()])
     def file(self, request: Request, pk: str) -> FileResponse:
         """The file, once it is done and until it expires."""
         export = self.get_object()

@@ -1,7 +1,7 @@
 """Imports over HTTP: upload a file, follow its way, read what was wrong with it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.http import StreamingHttpResponse
@@ -141,6 +141,7 @@ class ImportViewSet(
     parser_classes = (parsers.MultiPartParser,)
     filterset_class: Any = ImportFilters
     lookup_value_regex = r"\d{1,18}"
+    sends: Sequence[str] = ()  # beside JSON
     kinds: ClassVar[Mapping[str, Any]] = {ImportKind.CUSTOMER_FIELDS: imports}
 
     @extend_schema(request=UploadSerializer, responses={201: ImportSerializer})
@@ -202,7 +203,7 @@ class ImportViewSet(
         return self._do(self._kind(self.get_object().kind, writes=True).start_undo)
 
     @extend_schema(responses=CSV)
-    @action(detail=True, url_path="kept.csv")
+    @action(detail=True, url_path="kept.csv", sends=["text/csv"])
     def kept(self, request: Request, pk: str) -> HttpResponseBase:
         """The customers that an undo left as they are, with the reason."""
         if not Mask(request.user).is_clear:
@@ -211,7 +212,7 @@ class ImportViewSet(
         return _csv(imports.kept_file(run), f"kept-{run.pk}.csv")
 
     @extend_schema(responses=CSV)
-    @action(detail=True, url_path="errors.csv")
+    @action(detail=True, url_path="errors.csv", sends=["text/csv"])
     def errors(self, request: Request, pk: str) -> HttpResponseBase:
         """The lines with errors: line number, reason, and the line to be mended and sent again."""
         if not Mask(request.user).is_clear:
@@ -222,7 +223,7 @@ class ImportViewSet(
     @extend_schema(
         parameters=[OpenApiParameter("kind", str, enum=ImportKind.values)], responses=CSV
     )
-    @action(detail=False, url_path="example.csv")
+    @action(detail=False, url_path="example.csv", sends=["text/csv"])
     def example(self, request: Request) -> HttpResponseBase:
         """An example file of a kind; of customer_fields, with the fields there are, if none."""
         kind = request.query_params.get("kind", ImportKind.CUSTOMER_FIELDS)

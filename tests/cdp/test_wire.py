@@ -32,6 +32,30 @@ def test_body_that_cannot_be_stored_is_a_400(api, body):
     assert answer["errors"][0]["code"] == "parse_error"
 
 
+@pytest.mark.parametrize(
+    ("accept", "path", "status"),
+    [
+        ("", "segments/", 200),
+        ("text/html, */*;q=0.8", "segments/", 200),
+        ("application/*", "segments/", 200),
+        ("application/json; charset=utf-8", "segments/", 200),
+        ("text/csv, application/xml", "segments/", 406),
+        ("nonsense", "segments/", 406),
+        ("text/csv", "imports/example.csv/", 200),
+        ("text/html", "imports/example.csv/", 406),
+        ("text/csv", "imports/1/errors.csv", 404),
+        ("text/csv", "exports/1/file/", 404),
+    ],
+)
+def test_who_accepts_nothing_that_there_is_hears_406(api, accept, path, status):
+    api.headers["Accept"] = accept
+    answered, answer = api.get(f"/api/{path}")
+    assert answered == status
+    if status == 406:
+        assert answer["errors"][0]["code"] == "not_acceptable"
+        assert "application/json" in answer["errors"][0]["detail"]
+
+
 def test_body_that_is_too_large_is_a_413(api, settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     status, answer = api.post("/api/customers/", {"customer_id": "a" * 100})
