@@ -40,7 +40,6 @@ class TooManyRowsError(Exception):
     """More rows than a file of this format holds; the message is for people."""
 
 
-@transaction.atomic
 def create(
     what: str,
     format_: str,
@@ -54,7 +53,8 @@ def create(
 
     `query` is of the admin's list, `filters` are those of the API, which stand in its place.
     `columns` are those of the file, all that there are if it is empty.
-    Personal data are masked if the user may not see them when it is written.
+    Personal data are masked if the user may not see them when it is written. Leaves nothing
+    behind if it fails, as on a full disk.
     """
     sweep()
     export = Export(what=what, format=format_, query=query, filters=filters)
@@ -64,8 +64,13 @@ def create(
         export.created_by = user
     export.columns = [*columns] or KINDS[what].columns()
     export.file.save(f"{uuid.uuid4()}.{format_}", ContentFile(b""), save=False)
-    export.save()
-    async_task(TASK, export.pk)
+    try:
+        with transaction.atomic():
+            export.save()
+            async_task(TASK, export.pk)
+    except Exception:
+        export.file.delete(save=False)
+        raise
     return export
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.db import DataError
 from django_q.models import OrmQ
 
 from cdp import apikeys, erasure, exports, pipeline, roles
@@ -147,6 +148,12 @@ def test_too_many_rows_for_excel_are_said_so(anna, people, monkeypatch):
     exports.run(export.pk)
     export.refresh_from_db()
     assert "choose CSV" in export.error
+
+
+def test_export_that_cannot_be_stored_leaves_no_file(anna, tmp_path):
+    with pytest.raises(DataError):
+        exports.create("customers", "unheard of", "", anna)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_export_is_asked_for_and_fetched(staff, people):
