@@ -50,6 +50,7 @@ from segments import api as segments_api
 from segments import definitions, explain
 from segments.memberships import Transition
 from segments.models import Membership, Segment
+from segments.serializers import ExplanationSerializer, MembershipSerializer
 
 
 class Router(SimpleRouter):
@@ -113,7 +114,7 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
         rows = Event.objects.filter(customer=self.get_object()).select_related("name", "source")
         return self._page(rows, events_api.EventSerializer)
 
-    @extend_schema(responses=segments_api.MembershipSerializer(many=True), filters=False)
+    @extend_schema(responses=MembershipSerializer(many=True), filters=False)
     @action(
         detail=True,
         resource="segments",
@@ -123,7 +124,7 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
     def memberships(self, request: Request, pk: str) -> Response:
         """The segments that the customer is in."""
         rows = Membership.objects.filter(customer=self.get_object()).select_related("segment")
-        return self._page(rows, segments_api.MembershipSerializer)
+        return self._page(rows, MembershipSerializer)
 
     @extend_schema(responses=consent_api.ConsentSerializer(many=True), filters=False)
     @action(detail=True, resource="consents", model=Consent, page_order=("purpose",))
@@ -141,7 +142,7 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
 
     @extend_schema(
         parameters=[OpenApiParameter("segment", str, required=True, description="Its key.")],
-        responses=segments_api.ExplanationSerializer,
+        responses=ExplanationSerializer,
     )
     @action(detail=True, resource="segments", model=Segment)
     def explain(self, request: Request, pk: str) -> Response:
@@ -149,7 +150,7 @@ class CustomerViewSet(identities_api.IdentityActions, customers_api.CustomerView
         segment = segment_of(request.query_params.get("segment", ""))
         explanation = explain.explain(segment, self.get_object().pk)
         explanation = explain.masked(explanation, Mask(request.user))
-        return Response(segments_api.ExplanationSerializer(explanation).data)
+        return Response(ExplanationSerializer(explanation).data)
 
 
 class ConsentPurposeViewSet(consent_api.ConsentPurposeViewSet):
@@ -201,7 +202,9 @@ router.register("triggers", activation_api.TriggerViewSet, basename="trigger")
 router.register("deliveries", activation_api.DeliveryViewSet, basename="delivery")
 
 # The name of a file takes no slash; the router's address for it has one, as all others do.
-errors_of_import = ImportViewSet.as_view({"get": "errors"}, schema=None, detail=True)
+errors_of_import = ImportViewSet.as_view(
+    {"get": "errors"}, schema=None, detail=True, sends=["text/csv"]
+)
 # There is one set of rules: its address is that of a list, and names no row.
 identity_rules = identity_rules_api.IdentityRulesViewSet.as_view(
     {"get": "current", "patch": "change"}

@@ -9,8 +9,8 @@ from django.utils.text import slugify
 from activation import outbox
 from customers.filters import Filter, rules
 from segments import definitions
-from segments.api import RESERVED_KEYS
 from segments.models import Audience, Segment, SegmentKind
+from segments.serializers import RESERVED_KEYS
 
 IDENTIFIED, ANONYMOUS = "identified", "anonymous"
 _KEY_LENGTH = 50

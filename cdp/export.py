@@ -19,8 +19,8 @@ from customers.consent.api import ConsentChangeSerializer, ConsentSerializer
 from customers.models import Consent, ConsentChange, Customer
 from events.api import EventSerializer
 from events.models import Event
-from segments.api import HistorySerializer, MembershipSerializer
 from segments.models import Membership, MembershipChange
+from segments.serializers import HistorySerializer, MembershipSerializer
 
 AT_ONCE = 500  # rows in memory
 

@@ -7,7 +7,7 @@ from activation.delivery_admin import DeliveryAdmin
 from activation.models import Delivery
 from cdp.exports import pages
 from customers.adminkit import Button
-from events.admin import EventNameAdmin
+from events.event_name_admin import EventNameAdmin
 from events.models import EventName
 
 for model in (Delivery, EventName):

@@ -28,8 +28,8 @@ from segments import (
     sql,
     visibility,
 )
-from segments.api import RESERVED_KEYS
 from segments.models import Audience, Segment
+from segments.serializers import RESERVED_KEYS
 from segments.starters import starters
 
 SECONDS = 2  # that a preview may take while somebody edits
