@@ -102,6 +102,12 @@ def owner(export: Export) -> Any:
     return export.created_by if export.api_key is None else ApiKeyUser(export.api_key)
 
 
+def size(export: Export) -> int | None:
+    """Return the bytes of the file, if it is complete and still on the disk."""
+    path = Path(export.file.path)
+    return path.stat().st_size if export.finished_at and path.exists() else None
+
+
 def is_expired(export: Export) -> bool:
     return clock.now() > export.created_at + KEPT
 

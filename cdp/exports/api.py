@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import FileResponse
+from django.http import FileResponse, Http404
 from django.utils.timezone import localtime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -83,7 +83,7 @@ class ExportSerializer(apikit.StrictModelSerializer):
         read_only_fields = fields
 
     def get_size(self, export: Export) -> int | None:
-        return export.file.size if export.finished_at else None
+        return exports.size(export)
 
     def get_expires_at(self, export: Export) -> str:
         return apikit.utc(export.created_at + exports.KEPT)
@@ -153,8 +153,10 @@ class ExportViewSet(
 
 
 def answer(export: Export) -> FileResponse:
-    """Send the file under a name that tells what it is."""
+    """Send the file under a name that tells what it is. Raises `Http404` if it is gone."""
     name = f"{export.what}-{localtime(export.created_at):%Y-%m-%d-%H%M}.{export.format}"
-    return FileResponse(
-        export.file.open("rb"), as_attachment=True, filename=name, content_type=TYPES[export.format]
-    )
+    try:
+        file = export.file.open("rb")
+    except FileNotFoundError:
+        raise Http404("The file is gone from the disk. Export it once more.") from None
+    return FileResponse(file, as_attachment=True, filename=name, content_type=TYPES[export.format])

@@ -267,7 +267,7 @@ def _context(export: Export) -> dict[str, Any]:
         "kind": KINDS[export.what],
         "filters": _filters(export),
         "percent": _percent(export),
-        "size": export.file.size if export.finished_at else 0,
+        "size": exports.size(export) or 0,
         "until": export.created_at + exports.KEPT,
     }
 

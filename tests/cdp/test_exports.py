@@ -312,6 +312,15 @@ def test_program_exports_members_with_their_entry(shop, people, make_segment):
     assert (member["segment"], member["customerId"], member["entryNo"]) == ("x", "C-1", 1)
 
 
+def test_file_that_is_gone_from_the_disk_is_said(shop, people):
+    _, made = shop.post("/api/exports/", {"what": "customers"})
+    exports.run(made["id"])
+    Path(Export.objects.get().file.path).unlink()
+    status, answer = shop.get(f"/api/exports/{made['id']}/file/")
+    assert (status, answer["errors"][0]["code"]) == (404, "not_found")
+    assert shop.get("/api/exports/")[1]["results"][0]["size"] is None
+
+
 @pytest.mark.parametrize(
     ("filters", "attr"),
     [
