@@ -22,8 +22,11 @@ pytest_plugins = ["tests.makers", "tests.people", "tests.chromium"]
 
 _TEMPORARY = contextlib.ExitStack()
 _TEMPLATE = "CDP_TESTS_TEMPLATE"  # of the environment: the database that all others are copies of
-# What a transaction leaves alone: made with the tables, and the same for every test.
-_KEPT = ("django_migrations", "django_content_type", "auth_permission")
+# Made with the tables, and the same for every test.
+_KEPT = (
+    *("django_migrations", "django_content_type", "auth_permission"),
+    *("auth_group", "auth_group_permissions"),
+)
 
 
 def pytest_configure(config):
