@@ -70,9 +70,6 @@ class Product:
         self.supervisor.terminate()
         return self.supervisor.wait(timeout=30)
 
-    def is_up(self):
-        return self.supervisor is not None and self.supervisor.poll() is None
-
     def manage(self, *arguments):
         """Run a command of manage.py; return what it printed."""
         argv = [sys.executable, str(MANAGE), *map(str, arguments)]

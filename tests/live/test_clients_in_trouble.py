@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from tests.live import npm
-from tests.live.product import wait_for
+from tests.live.product import Product, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -29,8 +29,11 @@ SENDING_ONCE_IN_BROWSER = ["jitsu-browser", "rudder-beacon"]
 
 
 @pytest.fixture(scope="module")
-def product(harmed_product):
-    return harmed_product
+def product(tmp_path_factory):
+    product = Product(tmp_path_factory.mktemp("trouble") / "var")
+    product.start()
+    yield product
+    product.stop()
 
 
 class Sender:

@@ -1,6 +1,8 @@
 """The product as processes: whatever is killed comes back, and nothing is left behind."""
 
 import json
+import os
+import pwd
 import signal
 import socket
 import threading
@@ -12,15 +14,28 @@ import psutil
 import pytest
 from django.conf import settings
 
+from cdp import cluster, process
 from tests.activation.receivers import Receiver
 from tests.live.product import PATIENCE, Product, wait_for
 
 pytestmark = pytest.mark.live
 
+AS_ROOT = os.geteuid() == 0
+
 
 @pytest.fixture(scope="module")
-def product(harmed_product):
-    return harmed_product
+def product(tmp_path_factory):
+    """A product to be harmed. Root runs it as another user, who is then a normal one."""
+    place, run_as = tmp_path_factory.mktemp("harmed"), None
+    if AS_ROOT:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(place, nobody.pw_uid, nobody.pw_gid)
+        run_as = process.account(nobody.pw_uid, place, cluster.program("postgres"))
+    product = Product(place / "var", run_as=run_as, CDP_WEBHOOK_ALLOW_PRIVATE="127.0.0.0/8")
+    product.start()
+    yield product
+    if product.supervisor.poll() is None:
+        product.stop()
 
 
 def kill(victim):

@@ -7,16 +7,21 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.browser.test_tag import Site
-from tests.live.product import wait_for
+from tests.live.product import Product, wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
 
 
 @pytest.fixture(scope="module")
-def product(browser, live_product):
+def product(browser, tmp_path_factory):
     """The product with a small demo in it."""
-    live_product.manage("demo", "--customers", "150")
-    return live_product
+    product = Product(
+        tmp_path_factory.mktemp("story") / "var", CDP_WEBHOOK_ALLOW_PRIVATE="127.0.0.0/8"
+    )
+    product.start()
+    product.manage("demo", "--customers", "150")
+    yield product
+    product.stop()
 
 
 def visit_shop(page, product):
