@@ -77,7 +77,8 @@ def store(key):
     destinations.save(destination)
     trigger = Trigger(key="x", name="X", segment=segment, destination=destination)
     triggers.save(trigger)
-    source = Source.objects.create(key="x", name="X", write_key="wk_x")
+    more = {"kind": "website", "channel": "online", "currency": "CHF"}
+    source = Source.objects.create(key="x", name="X", write_key="wk_x", **more)
     name = EventName.objects.create(name="Order Completed")
     stored = {"message_id": "m", "came_by": "", "occurred_at": NOON, "properties": {}}
     Event.objects.create(customer=customer, name=name, source=source, **stored)
