@@ -5,6 +5,7 @@ The defaults run the whole product on one machine with nothing else installed.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -31,19 +32,19 @@ PUBLIC_URL = env.read("CDP_PUBLIC_URL", _origin, environment.web_address)
 ADMIN_PASSWORD = env.text("CDP_ADMIN_PASSWORD")  # of the first start; empty: one is made up
 CURRENCY = env.read("CDP_CURRENCY", "CHF", environment.currency)
 TIME_ZONE = env.read("CDP_TIME_ZONE", "Europe/Zurich", environment.time_zone)
-ALLOWED_HOSTS = env.read(
+ALLOWED_HOSTS: list[str] = env.read(
     "CDP_ALLOWED_HOSTS",
     ["*"],
     environment.each(environment.is_host, "host names, as cdp.example.com"),
 )
-CSRF_TRUSTED_ORIGINS = env.read(
+CSRF_TRUSTED_ORIGINS: list[str] = env.read(
     "CDP_TRUSTED_ORIGINS",
     [],
     environment.each(environment.is_origin, "origins, as https://cdp.example.com"),
 )
 # How e-mail leaves: smtp+tls://user:password@host:587, or a provider's backend of anymail such as
 # anymail.backends.brevo.EmailBackend with CDP_ANYMAIL='{"BREVO_API_KEY": "…"}'.
-_mail = env.read("CDP_EMAIL_URL", {}, environment.mail_server, is_secret=True)
+_mail: dict[str, Any] = env.read("CDP_EMAIL_URL", {}, environment.mail_server, is_secret=True)
 EMAIL_BACKEND = env.read("CDP_EMAIL_BACKEND", "", environment.backend)
 EMAIL_BACKEND = EMAIL_BACKEND or _mail.get("EMAIL_BACKEND", "")
 EMAIL_HOST = _mail.get("EMAIL_HOST") or "localhost"
@@ -53,24 +54,24 @@ EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD") or ""
 EMAIL_USE_TLS = _mail.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = _mail.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 10
-ANYMAIL = env.read("CDP_ANYMAIL", {}, environment.provider, is_secret=True)
+ANYMAIL: dict[str, Any] = env.read("CDP_ANYMAIL", {}, environment.provider, is_secret=True)
 # For how many days the log of messages is kept; 0: for ever. What waits is kept anyway.
 DELIVERY_LOG_DAYS = env.read("CDP_DELIVERY_LOG_DAYS", 90, _days)
 # Networks outside the public internet that webhooks may reach, e.g. "10.1.0.0/16,127.0.0.0/8".
-WEBHOOK_ALLOW_PRIVATE = env.read(
+WEBHOOK_ALLOW_PRIVATE: list[str] = env.read(
     "CDP_WEBHOOK_ALLOW_PRIVATE",
     [],
     environment.each(environment.is_network, "networks, as 10.1.0.0/16"),
 )
 
 # Of "email" and "phone" those whose shared value makes two profiles one; other kinds always do.
-TRUSTED_IDENTIFIERS = env.read(
+TRUSTED_IDENTIFIERS: list[str] = env.read(
     "CDP_TRUSTED_IDENTIFIERS",
     [],
     environment.each(("email", "phone").__contains__, "email, phone or both"),
 )
 # Kinds of ours that several people share: they join no profiles.
-SHARED_IDENTIFIERS = env.read(
+SHARED_IDENTIFIERS: list[str] = env.read(
     "CDP_SHARED_IDENTIFIERS",
     [],
     environment.each(environment.is_kind_of_ours, "kinds of your own, as household"),
@@ -79,7 +80,7 @@ SHARED_IDENTIFIERS = env.read(
 _limits = {"anonymous_id": 1_000, "email": 100, "phone": 100}
 IDENTIFIER_LIMITS = env.read("CDP_IDENTIFIER_LIMITS", _limits, environment.limits(_limits))
 NEVER_IDENTIFIERS = {  # values that name nobody here, besides the usual "null" and "guest"
-    word.lower() for word in env.read("CDP_NEVER_IDENTIFIERS", [], environment.words)
+    word.lower() for word in environment.words(env.text("CDP_NEVER_IDENTIFIERS"))
 }
 WAITING_DAYS = env.read("CDP_WAITING_DAYS", 90, environment.number(0, 3_650))  # of e-mail events
 TOMBSTONE_DAYS = env.read("CDP_TOMBSTONE_DAYS", 0, _days)  # of erased people; 0: for ever
