@@ -68,7 +68,7 @@ class Product:
     def stop(self):
         """Stop everything as Ctrl+C does; return the exit code."""
         self.supervisor.terminate()
-        return self.supervisor.wait(timeout=30)
+        return self.supervisor.wait(timeout=PATIENCE)
 
     def manage(self, *arguments):
         """Run a command of manage.py; return what it printed."""
