@@ -68,12 +68,15 @@ class DestinationForm(forms.ModelForm):
         return cleaned
 
     def _blame(self, error: destinations.DestinationError) -> None:
-        member = error.member.removeprefix("config.")
-        renamed = {"from": "sender"}
-        if self.instance.kind == "chat":
-            renamed = {"url": "service", "body": "words"}
-        name = renamed.get(member, member)
+        name = field_of(self.instance.kind, error.member)
         self.add_error(name if name in self.fields else None, str(error))
+
+
+def field_of(kind: str, member: str) -> str:
+    """Return what the form calls a member of a destination."""
+    name = member.removeprefix("config.")
+    renamed = {"url": "service", "body": "words"} if kind == "chat" else {"from": "sender"}
+    return renamed.get(name, name)
 
 
 def kinds(*, may_all: bool) -> list[tuple[str, str]]:

@@ -118,7 +118,10 @@ def preview(request: HttpRequest) -> HttpResponse:
         shown = previews.preview(draft, masking.current(), customer_id)
         context["sent_request"] = shown._replace(body=delivery_pages.pretty(shown.body))
         context["customer"] = Customer.objects.filter(pk=customer_id).first()
-    except (destinations.DestinationError, previews.NobodyError) as error:
+    except destinations.DestinationError as error:
+        member = destination_forms.field_of(draft.kind, error.member)
+        context["problems"] = [f"{_LABELS.get(member, member)}: {error}"]
+    except previews.NobodyError as error:
         context["problems"] = [str(error)]
     return render(request, "admin/activation/preview.html", context)
 

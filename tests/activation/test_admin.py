@@ -248,6 +248,9 @@ def test_email_is_shown_for_who_has_an_address_and_its_destination_has_no_secret
     shown = staff.post(f"{DESTINATIONS}preview/", form)
     assert "anna@x.example" in text_of(shown)
     assert 'srcdoc="&lt;b&gt;Hello' in shown.content.decode()
+    assert "From: An e-mail address" in text_of(
+        staff.post(f"{DESTINATIONS}preview/", form | {"sender": "nobody"})
+    )
     wished = staff.post(f"{DESTINATIONS}preview/", form | {"customer": "bea"})
     assert "no e-mail address" in text_of(wished)
     assert "no customer with" in text_of(
