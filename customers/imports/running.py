@@ -222,6 +222,7 @@ def _begin(run: Import, phase: Phase) -> None:
     run.rows_total = run.rows_ok = run.rows_failed = 0
     run.customers_created = run.customers_updated = 0
     run.summary = {}
+    run.format.pop(pace.KEY, None)
     run.started_at, run.finished_at = timezone.now(), None
     run.save()
     _forget(run)
