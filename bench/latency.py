@@ -12,13 +12,17 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
+
 from bench import ground, river, typical
 from bench.ground import Row, Size
+from cdp import cluster
 from tests.live.product import Product
 
 RATE = 200  # events a second, one in twenty of a visitor who enters a segment
 CLIENTS = 4
 PING = "Bench Ping"
+PARTS = ("web", "pipeline", "queue", "sending")
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -61,10 +65,12 @@ def run(size: Size) -> Iterator[Row]:
         product.start()
         try:
             _send(product.port, 3, size.customers)  # warm
-            before = _memory(product)
+            before, worked = _memory(product), _cpu(product)
+            began_at = time.perf_counter()
             sent = _send(product.port, duration, size.customers)
             _wait(sent)
-            after = _memory(product)
+            lasted = time.perf_counter() - began_at
+            after, works = _memory(product), _cpu(product)
         finally:
             product.stop()
             receiver.shutdown()
@@ -80,6 +86,10 @@ def run(size: Size) -> Iterator[Row]:
         f"p50 {p50:.0f} ms, p99 {p99:.0f} ms of {len(waits)}; {lost} not there after a minute",
         goal="p50 ≤ 250 ms, p99 ≤ 1 s",
     )
+    shares = ", ".join(
+        f"{part} {100 * (seconds - worked[part]) / lasted:.0f} %" for part, seconds in works.items()
+    )
+    yield Row("of one core meanwhile", shares)
     for part, most in after.items():
         yield Row(
             f"peak memory of {part}, its largest process",
@@ -156,12 +166,27 @@ def _wait(sent: dict[str, float]) -> None:
         time.sleep(0.1)
 
 
+def _cpu(product: Product) -> dict[str, float]:
+    """The seconds of CPU that each part has taken so far; the rest is the bench's own."""
+    spent = {"bench": sum(psutil.Process().cpu_times()[:2])}
+    for part in PARTS:
+        spent[part] = sum(sum(one.cpu_times()[:4]) for one in _family(product, part))
+    pid_file = cluster.directory(Path(os.environ["CDP_DATA_DIR"])) / "postmaster.pid"
+    database = psutil.Process(int(pid_file.read_text().split()[0]))
+    for one in [database, *database.children()]:
+        spent["PostgreSQL"] = spent.get("PostgreSQL", 0.0) + sum(one.cpu_times()[:4])
+    return spent
+
+
+def _family(product: Product, part: str) -> list[psutil.Process]:
+    child = product.child(part)
+    return [child, *child.children(recursive=True)]
+
+
 def _memory(product: Product) -> dict[str, float]:
     """The most memory in MB that a process of each part has had."""
     peaks = {}
-    for part in ("web", "pipeline", "queue", "sending"):
-        child = product.child(part)
-        family = [child, *child.children(recursive=True)]
-        status = [Path(f"/proc/{one.pid}/status").read_text() for one in family]
+    for part in PARTS:
+        status = [Path(f"/proc/{one.pid}/status").read_text() for one in _family(product, part)]
         peaks[part] = max(int(re.search(r"VmHWM:\s+(\d+)", text)[1]) / 1024 for text in status)
     return peaks
