@@ -23,6 +23,8 @@ _WORKERS = 2
 _CONNECTIONS = 1024
 _BACKLOG = 1024
 _HEADER_MILLISECONDS = 10_000  # in which the head of a request must be here
+# A phone that lost its network within a request says nothing: its connection ends after 90 seconds.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 _STOP_SECONDS = 8  # for the requests under way
 # Of a statement of the web, and of its waiting for a lock. A page that nobody waits for any more
 # must not hold a thread; what may take longer says so, by SET LOCAL.
@@ -41,12 +43,17 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:
         raise PortError(
             f"Cannot listen on {host} port {port}: {error}. "
             f"Is the product running already? CDP_PORT chooses another port."
         ) from error
+    for option, value in _KEEPALIVE.items():
+        if hasattr(socket, option):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return listener
 
 
 def serve(listener: socket.socket) -> None:
@@ -74,10 +81,11 @@ class _Server(MPServer):
             "cdp.gateway:application",
             address=host,
             port=port,
-            interface=Interfaces.RSGI,
+            interface=Interfaces.WSGI,
             workers=_WORKERS,
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_MILLISECONDS),
             backpressure=_CONNECTIONS,
+            blocking_threads=_CONNECTIONS,
             respawn_failed_workers=True,
             workers_kill_timeout=_STOP_SECONDS,
             log_level=LogLevels.error,

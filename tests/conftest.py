@@ -54,6 +54,11 @@ def pytest_unconfigure(config):
     _TEMPORARY.close()
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Name no test by the bytes of a file, in which there may be what each process makes anew."""
+    return argname if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, django_db_blocker):
     """Make the tables once: the databases of all processes of this run are copies."""

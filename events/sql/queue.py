@@ -37,9 +37,17 @@ def insert_inbox(source_id: int, call: str, body: bytes, received_at: datetime |
 
 
 def notify() -> None:
-    """Notify who takes requests in, once the transaction commits."""
+    """Notify who takes requests in, once the transaction commits, which no disk need confirm.
+
+    Transactions that notify commit one by one: each would keep the next, the pipeline's included,
+    waiting for the disk. In a transaction that has something to keep, it would not be kept.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("NOTIFY cdp_inbox")
+        cursor.execute(
+            """
+            SELECT set_config('synchronous_commit', 'off', true), pg_notify('cdp_inbox', '')
+            """
+        )
 
 
 def take_inbox(limit: int, max_bytes: int) -> list[Any]:

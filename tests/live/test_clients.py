@@ -86,7 +86,6 @@ def test_clients_that_drip_hold_up_nobody(live_product, write_key):
         request = head(write_key, Content_Length=len(body), Connection="close") + body
         assert exchange(live_product, request) == (200, {"success": True}), n
     for plug in dripping:
-        assert b" 503 " in plug.recv(100)  # nobody waits for ever
         plug.close()
 
 
