@@ -12,6 +12,7 @@ import itertools
 import logging
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,8 @@ PART: Final = 64 * 1024  # bytes that are read in one go
 IN_MEMORY: Final = 256 * 1024  # bytes of a body; more goes into a file
 AT_ONCE: Final = 512  # bodies that are awaited from one address
 READER_PATIENCE: Final = 60.0  # seconds in which a client must read a part of a long answer
+LAST_SECONDS: Final = 6.0  # for what is under way when a worker is told to stop
+LOOKS: Final = 5  # a tenth of a second apart, by which nothing is under way: then it stops
 _COLLECTING: Final = ("/v1/", "/beacon/", "/api/s/", "/hooks/")  # larger bodies are cut off
 
 Environ: TypeAlias = dict[str, Any]
@@ -42,8 +45,31 @@ class Gateway:
         self._application = application
         self._pool = ThreadPoolExecutor(threads, "django")
         self._awaited = _Awaited()
+        self._under_way = 0
+        self._lock = threading.Lock()
+        self._last: threading.Thread | None = None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        with self._lock:
+            self._under_way += 1
+            if self._last is None:  # in the process that serves: threads do not survive a fork
+                self._last = threading.Thread(target=self._come_to_rest, name="last")
+                self._last.start()
+        try:
+            return self._answer(environ, start_response)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _come_to_rest(self) -> None:
+        """Keep the process until all is answered that has come: the server itself would not."""
+        threading.main_thread().join()
+        deadline, quiet = time.monotonic() + LAST_SECONDS, 0
+        while quiet < LOOKS and time.monotonic() < deadline:
+            time.sleep(0.1)
+            quiet = 0 if self._under_way else quiet + 1
+
+    def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             body, size = self._receive(environ)
         except _TooManyError:
