@@ -166,3 +166,23 @@ class InAnotherSession:
 
     def __exit__(self, *_):
         self.session.close()
+
+
+@pytest.fixture
+def trigger(make_trigger, receiver):
+    return make_trigger(receiver, is_enabled=False, name="Thank them")
+
+
+@pytest.fixture
+def make_delivery(trigger, make_customer):
+    """A delivery as it stands in the log."""
+
+    def make(customer=None, **more):
+        customer = customer or make_customer()
+        body = '{"type":"segment.entered","data":{"points":1.50}}'
+        options = {"trigger": trigger, "entry_no": 1, "body": body} | more
+        return Delivery.objects.create(
+            customer_id=customer.pk, destination=options["trigger"].destination, **options
+        )
+
+    return make
